@@ -1,0 +1,173 @@
+/*
+ * A turn of the pool: design 4.2, and fairness, design 4.3.
+ *
+ *   begin    begin_turn; drain the inbox; expire timers; free the deferred
+ *   batch    polls, until the budget is used up, the time is up, or nothing is queued
+ *   then     look at the backend when fairness asks for it, or sleep in it
+ *
+ * F1  A batch ends after budget_polls polls, and, once budget_ns have passed, at the next of the
+ *     clock reads that come every clock_polls polls.  After it the backend is looked at, remote
+ *     wakes are drained and timers expire.  Turns without polls count too, so that a storm of wakes
+ *     for nothing does not put the look off.
+ * F2  The run queue is first in, first out.
+ * F3  With work to do the backend is asked once per budget and no more often.
+ */
+#include <errno.h>
+
+#include "runtime/assert.h"
+#include "runtime/pool.h"
+
+void tocsin__wakers_wake(struct tocsin__wakers *wakers)
+{
+    /*
+     * A waker's wake may itself come back to here: each is taken off the list before it is woken.
+     */
+    while (wakers->count > 0 && wakers->next < wakers->count) {
+        struct tocsin_waker waker = wakers->wakers[wakers->next++];
+
+        tocsin_waker_wake(&waker);
+    }
+    wakers->count = 0;
+    wakers->next = 0;
+}
+
+void tocsin__inbox_drain(struct tocsin_pool *pool, struct tocsin_item_ *chain)
+{
+    while (chain != NULL) {
+        struct tocsin_item_ *item = chain;
+
+        chain = item->next_; /* before anything lets the item be pushed again */
+        switch ((enum tocsin__item_kind)item->kind_) {
+        case TOCSIN__ITEM_TASK:
+            tocsin__task_arrived(pool, TOCSIN__CONTAINER(item, struct tocsin_task, inbox_));
+            break;
+        case TOCSIN__ITEM_POST:
+            pool->alive++;
+            tocsin__queue_push(&pool->queue, item);
+            break;
+        case TOCSIN__ITEM_TIMER_MOVE:
+            tocsin__timer_arrived(pool, TOCSIN__CONTAINER(item, struct tocsin_timer, inbox_));
+            break;
+        case TOCSIN__ITEM_READY:
+            tocsin__ready_arrived(pool, TOCSIN__CONTAINER(item, struct tocsin_fd_ready, item));
+            break;
+        }
+    }
+}
+
+void tocsin__turn_begin(struct tocsin_pool *pool)
+{
+    tocsin__wake_begin_turn(&pool->wake);
+    tocsin__inbox_drain(pool, tocsin__inbox_take(&pool->inbox)); /* only after begin_turn: W2 */
+    pool->now_ns = tocsin_pool_now_ns(pool);
+    tocsin__timers_expire(pool);
+    tocsin__deferred_free(pool);
+    pool->polls++; /* the turn itself */
+}
+
+static void run_item(struct tocsin_pool *pool, struct tocsin_item_ *item)
+{
+    switch ((enum tocsin__item_kind)item->kind_) {
+    case TOCSIN__ITEM_TASK:
+        tocsin__task_run(pool, TOCSIN__CONTAINER(item, struct tocsin_task, run_));
+        return;
+    case TOCSIN__ITEM_POST:
+        tocsin__post_run(pool, item, 0);
+        return;
+    case TOCSIN__ITEM_READY:
+        tocsin__watch_run(pool, TOCSIN__CONTAINER(item, struct tocsin_fd_ready, item));
+        return;
+    case TOCSIN__ITEM_TIMER_MOVE:
+        break;
+    }
+    TOCSIN_UNREACHABLE("an item in the run queue that cannot be run");
+}
+
+void tocsin__turn_batch(struct tocsin_pool *pool)
+{
+    const struct tocsin_pool_options *options = &pool->options;
+    uint32_t until_clock = options->clock_polls;
+    struct tocsin_item_ *item;
+
+    while (pool->polls < options->budget_polls &&
+           (item = tocsin__queue_pop(&pool->queue)) != NULL) {
+        run_item(pool, item);
+        pool->polls++;
+        if (--until_clock == 0) {
+            until_clock = options->clock_polls;
+            if (tocsin_pool_now_ns(pool) - pool->looked_ns >= options->budget_ns) {
+                pool->polls = options->budget_polls;
+            }
+        }
+    }
+}
+
+bool tocsin__turn_wants_look(const struct tocsin_pool *pool)
+{
+    return pool->polls >= pool->options.budget_polls ||
+           pool->now_ns - pool->looked_ns >= pool->options.budget_ns;
+}
+
+/* The backend was asked: bring what it found to the slots, then wake. */
+static void looked(struct tocsin_pool *pool)
+{
+    pool->polls = 0;
+    pool->looked_ns = tocsin_pool_now_ns(pool);
+    tocsin__ready_walk(pool);
+    tocsin__wakers_wake(&pool->wakers); /* after the walk: D4 */
+}
+
+int tocsin__turn_look(struct tocsin_pool *pool)
+{
+    int r;
+
+    pool->events.count = 0;
+    r = pool->driver.ops->look(pool->driver.backend_state, &pool->events);
+    looked(pool);
+    return r;
+}
+
+/*
+ * The busy option: poll for a while before sleeping.
+ *
+ * Returns: 1 if something came, 0 if not, or the backend's error.
+ */
+static int poll_busily(struct tocsin_pool *pool, uint64_t deadline_ns)
+{
+    uint64_t until_ns = tocsin_pool_now_ns(pool) + pool->options.busy_poll_ns;
+    int r = 0;
+
+    until_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
+    do {
+        if (tocsin__wake_is_woken(&pool->wake)) {
+            return 1;
+        }
+        r = tocsin__turn_look(pool);
+        if (r < 0 || pool->queue.head != NULL) {
+            return r < 0 ? r : 1;
+        }
+    } while (pool->looked_ns < until_ns);
+    return 0;
+}
+
+int tocsin__turn_sleep(struct tocsin_pool *pool)
+{
+    uint64_t deadline_ns = tocsin__heap_next_ns(&pool->heap);
+    int r;
+
+    if (pool->options.busy_poll_ns != 0) {
+        r = poll_busily(pool, deadline_ns);
+        if (r != 0) {
+            return r < 0 ? r : 0;
+        }
+        deadline_ns = tocsin__heap_next_ns(&pool->heap);
+    }
+    if (!tocsin__wake_try_sleep(&pool->wake, deadline_ns)) {
+        return tocsin__turn_wants_look(pool) ? tocsin__turn_look(pool) : 0;
+    }
+    pool->events.count = 0;
+    r = pool->driver.ops->wait(pool->driver.backend_state, deadline_ns, &pool->events);
+    tocsin__wake_waited(&pool->wake);
+    looked(pool);
+    return r;
+}
