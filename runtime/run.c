@@ -185,7 +185,9 @@ static void park_hosted(struct tocsin_pool *pool)
     if (pool->hosted) {
         pool->driver.ops->host(pool->driver.backend_state, deadline_ns);
     }
-    if (pool->queue.head != NULL || !tocsin__wake_try_sleep(&pool->wake, deadline_ns)) {
+    /* Timers that are due and did not fit in this turn's budget are work, too: no timer tells again. */
+    if (pool->queue.head != NULL || deadline_ns <= pool->now_ns ||
+        !tocsin__wake_try_sleep(&pool->wake, deadline_ns)) {
         tocsin__pool_kick(pool);
     }
 }

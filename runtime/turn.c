@@ -62,7 +62,6 @@ void tocsin__turn_begin(struct tocsin_pool *pool)
     pool->now_ns = tocsin_pool_now_ns(pool);
     tocsin__timers_expire(pool);
     tocsin__deferred_free(pool);
-    pool->polls++; /* the turn itself */
 }
 
 static void run_item(struct tocsin_pool *pool, struct tocsin_item_ *item)
@@ -89,6 +88,9 @@ void tocsin__turn_batch(struct tocsin_pool *pool)
     uint32_t until_clock = options->clock_polls;
     struct tocsin_item_ *item;
 
+    if (pool->queue.head == NULL) {
+        pool->polls++; /* a turn for nothing */
+    }
     while (pool->polls < options->budget_polls &&
            (item = tocsin__queue_pop(&pool->queue)) != NULL) {
         run_item(pool, item);

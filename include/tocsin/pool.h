@@ -22,8 +22,9 @@ struct tocsin_backend;
 struct tocsin_pool_thread;
 
 /*
- * Where the pool's memory comes from.  Both functions are called from any thread and must outlive
- * the last reference to the pool, its tasks and its objects.
+ * Where the pool's memory comes from.  Both functions are called from any thread, sometimes with a
+ * lock of the pool held, so they must not call the library; they must outlive the last reference to
+ * the pool, its tasks and its objects.
  */
 struct tocsin_allocator {
     void *(*alloc)(void *context, size_t size); /* aligned as malloc(3); NULL: out of memory */
