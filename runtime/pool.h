@@ -78,14 +78,15 @@ struct tocsin_pool {
 
     /* The pool's thread. */
     _Alignas(TOCSIN__CACHE_LINE) struct tocsin__queue queue;
-    struct tocsin_task *current; /* the task in its poll */
-    uint64_t alive;              /* tasks, posts, armed timers, watches: what keeps runs going */
-    uint64_t now_ns;             /* the clock at the start of the turn */
-    uint64_t looked_ns;          /* when the backend was last asked */
-    uint32_t polls;              /* polls since then */
-    bool in_turn;                /* this pool is being run, on the thread that asks */
-    bool walking;                /* a batch of events is being walked */
-    bool closed;                 /* also guarded by registrations.lock */
+    struct tocsin_item_ *arrived; /* taken from the inbox and not received yet */
+    struct tocsin_task *current;  /* the task in its poll */
+    uint64_t alive;               /* tasks, posts, armed timers, watches: what keeps runs going */
+    uint64_t now_ns;              /* the clock at the start of the turn */
+    uint64_t looked_ns;           /* when the backend was last asked */
+    uint32_t polls;               /* polls since then */
+    bool in_turn;                 /* this pool is being run, on the thread that asks */
+    bool walking;                 /* a batch of events is being walked */
+    bool closed;                  /* also guarded by registrations.lock */
     struct tocsin__heap heap;
     uint64_t timer_order;     /* T4: counts armings */
     struct tocsin_timer *due; /* timers taken from the heap that have not fired yet */

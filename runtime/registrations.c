@@ -123,17 +123,24 @@ void tocsin__registration_free_locked(struct tocsin_pool *pool, struct tocsin_fd
 int tocsin__registration_attach_locked(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
 {
     struct tocsin_fd_ready **number;
-    int r = pool->driver.ops->attach(pool->driver.backend_state, &ready->watch);
+    int r;
 
+    /* Before attaching, for after it events may come, and nothing may fail any more (G1). */
+    if (has_numbers(pool, ready) &&
+        (size_t)ready->watch.number >= pool->registrations.numbers_count) {
+        r = tocsin__fd_is_nonblocking(ready->watch.number); /* is it a descriptor at all? */
+        if (r < 0) {
+            return r;
+        }
+        if (!grow_numbers_locked(pool, ready->watch.number)) {
+            return -ENOMEM;
+        }
+    }
+    r = pool->driver.ops->attach(pool->driver.backend_state, &ready->watch);
     if (r < 0) {
         return r;
     }
     if (has_numbers(pool, ready)) {
-        if ((size_t)ready->watch.number >= pool->registrations.numbers_count &&
-            !grow_numbers_locked(pool, ready->watch.number)) {
-            pool->driver.ops->detach(pool->driver.backend_state, &ready->watch);
-            return -ENOMEM;
-        }
         number = &pool->registrations.numbers[ready->watch.number];
         if (*number != NULL) {
             (*number)->flags |= TOCSIN__REG_STALE;

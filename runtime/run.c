@@ -159,8 +159,9 @@ int tocsin_pool_poll_fd(struct tocsin_pool *pool)
         return -EOPNOTSUPP;
     }
     fd = pool->driver.ops->poll_handle(pool->driver.backend_state);
-    if (fd >= 0) {
+    if (fd >= 0 && !pool->hosted) {
         pool->hosted = true;
+        pool->driver.ops->host(pool->driver.backend_state, tocsin__heap_next_ns(&pool->heap));
     }
     return (int)fd;
 }

@@ -251,8 +251,10 @@ int tocsin_timer_poll(struct tocsin_timer *timer, struct tocsin_context *cx, uin
         return -EINVAL;
     }
     fired = (timer->state_ & STATE_FIRED) != 0;
+    /* Asking again for the same leaves alone what was moved meanwhile, by arm or another thread. */
     if (deadline_ns != 0 &&
-        (deadline_ns != timer->deadline_ns_ || (!fired && place_of(timer) == STATE_UNARMED))) {
+        (deadline_ns != timer->asked_ns_ || (!fired && place_of(timer) == STATE_UNARMED))) {
+        timer->asked_ns_ = deadline_ns;
         /* T1: the clock itself decides; the turn's time is only ever older. */
         if (deadline_ns <= pool->now_ns || deadline_ns <= tocsin_pool_now_ns(pool)) {
             tocsin_timer_disarm(timer);

@@ -31,12 +31,21 @@ void tocsin__wakers_wake(struct tocsin__wakers *wakers)
     wakers->next = 0;
 }
 
+/*
+ * What arrived is kept in the pool, not here: user code that an arrival runs may disarm a timer whose
+ * item is further down, and its own drain must then come to that.
+ */
 void tocsin__inbox_drain(struct tocsin_pool *pool, struct tocsin_item_ *chain)
 {
-    while (chain != NULL) {
-        struct tocsin_item_ *item = chain;
+    struct tocsin_item_ **tail = &pool->arrived;
+    struct tocsin_item_ *item;
 
-        chain = item->next_; /* before anything lets the item be pushed again */
+    while (*tail != NULL) {
+        tail = &(*tail)->next_;
+    }
+    *tail = chain;
+    while ((item = pool->arrived) != NULL) {
+        pool->arrived = item->next_; /* before anything lets the item be pushed again */
         switch ((enum tocsin__item_kind)item->kind_) {
         case TOCSIN__ITEM_TASK:
             tocsin__task_arrived(pool, TOCSIN__CONTAINER(item, struct tocsin_task, inbox_));

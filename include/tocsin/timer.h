@@ -35,7 +35,8 @@ struct tocsin_timer {
     /* TIMER-1 in docs/CONCURRENCY.md: the deadline another thread asks for; 0: none. */
     TOCSIN_ATOMIC(uint64_t) move_ns_;
     struct tocsin_item_ inbox_; /* owned by whoever made move_ns_ non-zero */
-    void *room_[2];
+    uint64_t asked_ns_;         /* polling face: what the last poll asked for */
+    void *room_[1];
 };
 
 struct tocsin_timer_options {
