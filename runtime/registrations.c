@@ -168,7 +168,8 @@ int tocsin__registration_detach_locked(struct tocsin_pool *pool, struct tocsin_f
 
 struct tocsin_fd_ready *tocsin__registration_find(struct tocsin_pool *pool, uint64_t id)
 {
-    uint32_t position = (uint32_t)id - 1 + (UINT32_C(1) << TOCSIN__CHUNK_FIRST_BITS);
+    /* 64 bits: any id may come, of a broken backend too, and must not wrap round to a slot. */
+    uint64_t position = (id & UINT32_MAX) - 1 + (UINT64_C(1) << TOCSIN__CHUNK_FIRST_BITS);
     uint32_t bits = TOCSIN__CHUNK_FIRST_BITS;
     struct tocsin_fd_ready *slots;
     struct tocsin_fd_ready *ready;
@@ -185,7 +186,7 @@ struct tocsin_fd_ready *tocsin__registration_find(struct tocsin_pool *pool, uint
     if (slots == NULL) {
         return NULL;
     }
-    ready = &slots[position - (UINT32_C(1) << bits)];
+    ready = &slots[position - (UINT64_C(1) << bits)];
     /* LIVE-1 acquire: pairs with the release in tocsin__ready_open(). */
     return atomic_load_explicit(&ready->live, memory_order_acquire) == id ? ready : NULL;
 }
