@@ -155,6 +155,9 @@ int tocsin_task_join(struct tocsin_task *task, int *out_result)
     if ((tocsin__task_flags(task) & TASK_ENDED) != 0) {
         return ended_result(task, out_result);
     }
+    if (tocsin__is_forked(tocsin__pool_of(task->driver_))) {
+        return -EOWNERDEAD;
+    }
     tocsin_join_init(&thread_join.join, task);
     r = tocsin_block_on(poll_thread_join, &thread_join, &polled);
     tocsin_join_deinit(&thread_join.join);

@@ -23,7 +23,8 @@ int tocsin__process_open(int64_t pid, int *out_fd)
     /* pidfd_open(2), Linux 5.3; the descriptor is close-on-exec by itself. */
     fd = syscall(SYS_pidfd_open, (pid_t)pid, 0U);
     if (fd < 0) {
-        return -errno;
+        /* A thread that leads no process: EINVAL, since Linux 6.15 ENOENT. */
+        return errno == ENOENT ? -EINVAL : -errno;
     }
     *out_fd = (int)fd;
     return 0;

@@ -14,8 +14,9 @@
 
 _Thread_local struct tocsin_pool *tocsin__running;
 
-/* How many pools this thread is the thread of. */
+/* How many pools this thread is the thread of, in the process that bound_mark marks. */
 static _Thread_local unsigned pools_bound;
+static _Thread_local const volatile unsigned char *bound_mark;
 
 static void *alloc_default(void *context, size_t size)
 {
@@ -110,7 +111,11 @@ void tocsin__pool_wake_for_timer(struct tocsin_pool *pool, uint64_t deadline_ns)
 
 bool tocsin__thread_has_pool(void)
 {
-    return tocsin__running != NULL || pools_bound > 0;
+    /* A forked child inherits the count, but none of the pools. */
+    if (tocsin__running != NULL && !tocsin__is_forked(tocsin__running)) {
+        return true;
+    }
+    return pools_bound > 0 && *bound_mark != 0;
 }
 
 static uintptr_t owner_of(const struct tocsin_pool *pool)
@@ -145,7 +150,8 @@ static int bind_thread(struct tocsin_pool *pool)
     }
     if (!pool->bound) {
         pool->bound = true;
-        pools_bound++;
+        pools_bound = bound_mark == NULL || *bound_mark == 0 ? 1 : pools_bound + 1;
+        bound_mark = pool->fork_mark;
     }
     return 0;
 }
@@ -300,7 +306,7 @@ static void end_work(struct tocsin_pool *pool)
             tocsin_task_unref(TOCSIN__CONTAINER(item, struct tocsin_task, run_));
             break;
         case TOCSIN__ITEM_READY:
-            tocsin__watch_run(pool, TOCSIN__CONTAINER(item, struct tocsin_fd_ready, item));
+            tocsin__watch_end(pool, TOCSIN__CONTAINER(item, struct tocsin_fd_ready, item));
             break;
         case TOCSIN__ITEM_TIMER_MOVE:
             TOCSIN_UNREACHABLE("an item in the run queue that cannot be run");
@@ -322,9 +328,6 @@ static void close_backend(struct tocsin_pool *pool, enum tocsin_backend_close ho
  */
 static int close_forked(struct tocsin_pool *pool)
 {
-    if (pool->bound && pools_bound > 0 && owner_of(pool) == tocsin__thread_id()) {
-        pools_bound--;
-    }
     pool->driver.ops->close(pool->driver.backend_state, TOCSIN_BACKEND_CLOSE_FORKED);
     tocsin__pool_unref(pool);
     return 0;

@@ -113,5 +113,6 @@ void tocsin__ready_unwait(struct tocsin_fd_ready *ready, enum tocsin_slot slot);
 
 /* watch.c */
 void tocsin__watch_run(struct tocsin_pool *pool, struct tocsin_fd_ready *ready);
+void tocsin__watch_end(struct tocsin_pool *pool, struct tocsin_fd_ready *ready);
 
 #endif

@@ -319,16 +319,18 @@ int tocsin_task_cancel(struct tocsin_task *task)
     struct tocsin_pool *pool = tocsin__pool_of(task->driver_);
     uint64_t old;
 
+    if ((tocsin__task_flags(task) & TASK_ENDED) != 0) {
+        return -EALREADY; /* it may have outlived its pool, which must not be looked at then: K3 */
+    }
+    if (tocsin__is_forked(pool)) {
+        return -EOWNERDEAD;
+    }
     if (tocsin__is_here(pool) && (task->local_ & LOCAL_NEW) == 0) {
         /* TASK-1 acq_rel: pairs with the load in tocsin__task_run(). */
         old = atomic_fetch_or_explicit(&task->state_, TASK_CANCEL, memory_order_acq_rel);
         if ((old & TASK_ENDED) == 0) {
             wake_here(pool, task);
         }
-    } else if ((tocsin__task_flags(task) & TASK_ENDED) != 0) {
-        return -EALREADY; /* it may have outlived its pool: K3 */
-    } else if (tocsin__is_forked(pool)) {
-        return -EOWNERDEAD;
     } else {
         old = send_to_inbox(pool, task, TASK_CANCEL);
     }

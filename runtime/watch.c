@@ -80,6 +80,17 @@ int tocsin_watch_stop(struct tocsin_watch *watch)
     return tocsin_fd_ready_close(ready);
 }
 
+/* The run queue lets @ready go: free it if it was closed meanwhile.  Returns: whether it is there. */
+static bool leave_queue(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
+{
+    ready->local_flags &= ~(uint32_t)TOCSIN__REG_QUEUED;
+    if ((ready->local_flags & TOCSIN__REG_CLOSED) != 0) {
+        tocsin__ready_free(pool, ready);
+        return false;
+    }
+    return true;
+}
+
 void tocsin__watch_run(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
 {
     struct tocsin__interest *interest = &ready->callback.interest;
@@ -91,10 +102,13 @@ void tocsin__watch_run(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
         ready->callback.fn(ready->callback.owner, ready->error < 0 ? ready->error : events,
                            ready->callback.arg);
     }
-    ready->local_flags &= ~(uint32_t)TOCSIN__REG_QUEUED;
-    if ((ready->local_flags & TOCSIN__REG_CLOSED) != 0) {
-        tocsin__ready_free(pool, ready);
-    } else if (ready->callback.fn != NULL) {
+    if (leave_queue(pool, ready) && ready->callback.fn != NULL) {
         tocsin__ready_arm(pool, ready);
     }
+}
+
+/* The pool closes: the callback is not called any more. */
+void tocsin__watch_end(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
+{
+    leave_queue(pool, ready);
 }
