@@ -24,6 +24,7 @@ struct tocsin__interest {
     uint8_t observed;          /* seen since the slot was cleared */
     uint8_t delivered;         /* of these, what polls were told */
     uint8_t wanted;            /* what the waiting poll asked for; 0: nobody waits */
+    uint8_t since_eagain;      /* all that arrived since the operation last said EAGAIN */
     bool drained;              /* N4 */
 };
 
@@ -60,6 +61,7 @@ static inline struct tocsin_waker tocsin__interest_arrive(struct tocsin__interes
     struct tocsin_waker waker = {0};
 
     interest->observed |= (uint8_t)events;
+    interest->since_eagain |= (uint8_t)events;
     interest->drained = false;
     if ((interest->observed & interest->wanted) != 0) {
         waker = interest->waker;
@@ -73,7 +75,7 @@ static inline void tocsin__interest_clear(struct tocsin__interest *interest)
 {
     interest->observed &= (uint8_t)~interest->delivered;
     interest->delivered = 0;
-    interest->drained = interest->observed == 0;
+    interest->drained = true; /* what was not told still answers the next poll */
 }
 
 #endif

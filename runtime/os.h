@@ -62,7 +62,8 @@ int tocsin__fd_set_nonblocking(intptr_t fd);
 int tocsin__fd_is_nonblocking(intptr_t fd); /* 0 or 1 */
 void tocsin__fd_close(intptr_t fd);
 int tocsin__fd_read(intptr_t fd, void *data, size_t size);
-int tocsin__fd_write_nosignal(intptr_t fd, const void *data, size_t size);
+/* *@refused: the file's own memory of whether its kernel and kind take the flag. */
+int tocsin__fd_write_nosignal(intptr_t fd, const void *data, size_t size, bool *refused);
 int tocsin__pipe(int *out_read_fd, int *out_write_fd);
 
 /* Sockets. */
@@ -77,7 +78,6 @@ int tocsin__socket_receive(intptr_t fd, const struct tocsin_buffer *buffers, int
 int tocsin__socket_send(intptr_t fd, const struct tocsin_buffer *buffers, int buffers_count);
 int tocsin__socket_accept(intptr_t fd, intptr_t *out_fd);
 int tocsin__socket_connect(intptr_t fd, const struct sockaddr *addr, unsigned addr_size);
-int tocsin__socket_error(intptr_t fd); /* takes SO_ERROR: 0 or negative errno */
 int tocsin__socket_shutdown(intptr_t fd, enum tocsin_shutdown how);
 
 /* Processes: *@out_fd becomes readable when @pid has ended. */

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -62,24 +61,17 @@ int tocsin__fd_read(intptr_t fd, void *data, size_t size)
     return result_of(read((int)fd, data, capped(size)));
 }
 
-int tocsin__fd_write_nosignal(intptr_t fd, const void *data, size_t size)
+int tocsin__fd_write_nosignal(intptr_t fd, const void *data, size_t size, bool *refused)
 {
-    /*
-     * NOSIG-1 in docs/CONCURRENCY.md: a hint, true once the kernel has refused the flag; publishes
-     * nothing.
-     */
-    static atomic_bool refused;
     struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = capped(size)};
     ssize_t n;
 
-    /* NOSIG-1 relaxed: a stale value costs one more refused call. */
-    if (!atomic_load_explicit(&refused, memory_order_relaxed)) {
+    if (!*refused) {
         n = pwritev2((int)fd, &iov, 1, -1, RWF_NOSIGNAL);
         if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)) {
             return result_of(n);
         }
-        /* NOSIG-1 relaxed: as above. */
-        atomic_store_explicit(&refused, true, memory_order_relaxed);
+        *refused = true; /* by the kernel, or by this kind of file alone */
     }
     return result_of(write((int)fd, data, capped(size)));
 }
@@ -98,19 +90,17 @@ int tocsin__pipe(int *out_read_fd, int *out_write_fd)
 
 int tocsin__socket_short_read_ends(intptr_t fd)
 {
-    int type;
-    int domain;
-    socklen_t size = sizeof(int);
+    int protocol;
+    socklen_t size = sizeof(protocol);
 
-    if (getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &size) != 0) {
+    if (fd < 0 || fd > INT_MAX) {
+        return -EBADF;
+    }
+    if (getsockopt((int)fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &size) != 0) {
         return -errno;
     }
-    size = sizeof(int);
-    if (getsockopt((int)fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0) {
-        return -errno;
-    }
-    /* AF_UNIX stops a read where descriptors were passed: there a short one proves nothing. */
-    return type == SOCK_STREAM && (domain == AF_INET || domain == AF_INET6);
+    /* Not SOCK_STREAM: AF_UNIX stops a read where descriptors were passed, SCTP at a message. */
+    return protocol == IPPROTO_TCP;
 }
 
 int tocsin__socket_receive(intptr_t fd, const struct tocsin_buffer *buffers, int buffers_count,
@@ -157,17 +147,6 @@ int tocsin__socket_accept(intptr_t fd, intptr_t *out_fd)
 int tocsin__socket_connect(intptr_t fd, const struct sockaddr *addr, unsigned addr_size)
 {
     return connect((int)fd, addr, addr_size) != 0 ? -errno : 0;
-}
-
-int tocsin__socket_error(intptr_t fd)
-{
-    int error = 0;
-    socklen_t size = sizeof(error);
-
-    if (getsockopt((int)fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) {
-        return -errno;
-    }
-    return -error;
 }
 
 int tocsin__socket_shutdown(intptr_t fd, enum tocsin_shutdown how)

@@ -176,8 +176,6 @@ int tocsin__enter(struct tocsin_pool *pool, struct tocsin_pool **out_outer)
     pool->in_turn = true;
     *out_outer = tocsin__running;
     tocsin__running = pool;
-    pool->polls = 0;
-    pool->looked_ns = tocsin_pool_now_ns(pool);
     return 0;
 }
 

@@ -83,7 +83,8 @@ int tocsin__ready_open(struct tocsin_pool *pool, enum tocsin_source source, intp
     if (!has_source(pool, source)) {
         return -EOPNOTSUPP;
     }
-    if (number < 0 && (source == TOCSIN_SOURCE_DESCRIPTOR || source == TOCSIN_SOURCE_SOCKET)) {
+    if (source != TOCSIN_SOURCE_OWN && (number < 0 || number > INT_MAX) &&
+        (pool->driver.ops->features & TOCSIN_BACKEND_DESCRIPTORS) != 0) {
         return -EBADF;
     }
     tocsin__mutex_lock(&registrations->lock);
@@ -392,6 +393,7 @@ int tocsin_fd_ready_poll_io(struct tocsin_fd_ready *ready, enum tocsin_slot slot
     if (tocsin__is_forked(ready->pool)) {
         return -EOWNERDEAD;
     }
+    tocsin__assert_thread(ready->pool);
     for (;;) {
         /* N4: after an EAGAIN only an event makes another try worth its system call. */
         while (!ready->slots[slot].drained) {
@@ -399,6 +401,7 @@ int tocsin_fd_ready_poll_io(struct tocsin_fd_ready *ready, enum tocsin_slot slot
             if (r == -EAGAIN) {
                 tocsin__interest_take(&ready->slots[slot], events);
                 tocsin_fd_ready_clear(ready, slot);
+                ready->slots[slot].since_eagain = 0;
                 break;
             }
             if (r != -EINTR) {
@@ -427,7 +430,7 @@ void tocsin__ready_short_read(struct tocsin_fd_ready *ready)
     struct tocsin__interest *interest = &ready->slots[TOCSIN_SLOT_READ];
     uint32_t against = TOCSIN_PRI | TOCSIN_RDHUP | TOCSIN_HUP | TOCSIN_ERR;
 
-    if ((interest->observed & against) == 0) {
+    if ((interest->since_eagain & against) == 0) {
         tocsin__interest_take(interest, TOCSIN_IN);
         tocsin_fd_ready_clear(ready, TOCSIN_SLOT_READ);
     }
@@ -435,10 +438,11 @@ void tocsin__ready_short_read(struct tocsin_fd_ready *ready)
 
 void tocsin__ready_unwait(struct tocsin_fd_ready *ready, enum tocsin_slot slot)
 {
-    struct tocsin_waker stale =
-        tocsin__interest_wait(&ready->slots[slot], 0, (struct tocsin_waker){0});
+    struct tocsin_waker stale;
 
     tocsin__assert_thread(ready->pool);
+    stale = ready->slots[slot].waker;
+    ready->slots[slot].waker = (struct tocsin_waker){0};
     ready->slots[slot].wanted = 0;
     tocsin__ready_arm(ready->pool, ready);
     tocsin_waker_drop(&stale);

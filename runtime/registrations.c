@@ -136,12 +136,25 @@ int tocsin__registration_attach_locked(struct tocsin_pool *pool, struct tocsin_f
             return -ENOMEM;
         }
     }
+    number = has_numbers(pool, ready) ? &pool->registrations.numbers[ready->watch.number] : NULL;
+    /* LIVE-1 relaxed: written under the lock. */
+    if (number != NULL && *number != NULL &&
+        atomic_load_explicit(&(*number)->live, memory_order_relaxed) == 0) {
+        tocsin__registration_detach_locked(pool, *number); /* closed, and its turn has not come */
+    }
     r = pool->driver.ops->attach(pool->driver.backend_state, &ready->watch);
+    if (r == -EEXIST && number != NULL && *number == NULL) {
+        /*
+         * A file that was closed before its object, lived on by a dup, and has come back to its
+         * number: what the kernel kept of it is nobody's.
+         */
+        pool->driver.ops->detach(pool->driver.backend_state, &ready->watch);
+        r = pool->driver.ops->attach(pool->driver.backend_state, &ready->watch);
+    }
     if (r < 0) {
         return r;
     }
-    if (has_numbers(pool, ready)) {
-        number = &pool->registrations.numbers[ready->watch.number];
+    if (number != NULL) {
         if (*number != NULL) {
             (*number)->flags |= TOCSIN__REG_STALE;
         }

@@ -32,9 +32,11 @@ void tocsin_pool_stop(struct tocsin_pool *pool)
     if (tocsin__is_forked(pool)) {
         return;
     }
+    tocsin__pool_ref(pool); /* from the store on, the run may return and the pool be closed */
     /* STOP-1 release: what the caller did before is seen by whoever sees the run return. */
     atomic_store_explicit(&pool->stop, true, memory_order_release);
     tocsin__pool_wake(pool);
+    tocsin__pool_unref(pool);
 }
 
 static bool is_done(struct tocsin_pool *pool, const struct tocsin_task *until)
@@ -56,6 +58,9 @@ static int run_turns(struct tocsin_pool *pool, const struct tocsin_task *until)
     while (r >= 0) {
         tocsin__turn_begin(pool);
         tocsin__turn_batch(pool);
+        if (tocsin__is_forked(pool)) {
+            return -EOWNERDEAD; /* a poll forked, and this is the child */
+        }
         if (take_stop(pool)) {
             return 1;
         }
@@ -186,7 +191,10 @@ static void park_hosted(struct tocsin_pool *pool)
     if (pool->hosted) {
         pool->driver.ops->host(pool->driver.backend_state, deadline_ns);
     }
-    /* Timers that are due and did not fit in this turn's budget are work, too: no timer tells again. */
+    /*
+     * Timers that are due and did not fit in this turn's budget are work, too: no timer tells
+     * again.
+     */
     if (pool->queue.head != NULL || deadline_ns <= pool->now_ns ||
         !tocsin__wake_try_sleep(&pool->wake, deadline_ns)) {
         tocsin__pool_kick(pool);
@@ -206,6 +214,9 @@ int tocsin_pool_turn(struct tocsin_pool *pool)
     if (r >= 0) {
         tocsin__turn_begin(pool);
         tocsin__turn_batch(pool);
+        r = tocsin__is_forked(pool) ? -EOWNERDEAD : 0; /* a poll forked, and this is the child */
+    }
+    if (r >= 0) {
         stopped = take_stop(pool);
         r = stopped || !is_done(pool, NULL);
         park_hosted(pool);

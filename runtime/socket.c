@@ -20,8 +20,9 @@ struct stream {
     struct tocsin_fd_ready *ready;
     struct tocsin_pool *pool; /* referenced: its allocator frees this */
     intptr_t fd;
-    bool short_read_ends; /* TCP */
-    bool connecting;      /* connect said EINPROGRESS */
+    bool short_read_ends;  /* TCP */
+    bool connecting;       /* connect said EINPROGRESS */
+    bool nosignal_refused; /* writes without SIGPIPE are not to be had */
 };
 
 struct tocsin_socket {
@@ -167,11 +168,11 @@ int tocsin_socket_connect(struct tocsin_socket *socket, const struct sockaddr *a
         if (r < 0) {
             return r;
         }
-        r = tocsin__socket_error(stream->fd);
-        if (r < 0) {
-            break;
-        }
-        /* Events of before the connect may have come late: connected means that it says so. */
+        /*
+         * Asking again tells: connected, the connection's own error, or not yet (an event of before
+         * the connect that came late).  SO_ERROR would tell the error too, but leave the socket
+         * such that its next connect fails with ECONNABORTED.
+         */
         r = tocsin__socket_connect(stream->fd, addr, addr_size);
         if (r == 0 || r == -EISCONN) {
             r = 0;
@@ -345,18 +346,25 @@ int tocsin_pipe_read(struct tocsin_pipe *pipe, void *data, size_t size, struct t
                                    &buffer, cx);
 }
 
+/* A write under way, for try_write(). */
+struct write {
+    const void *data;
+    size_t size;
+    bool *nosignal_refused;
+};
+
 static int try_write(intptr_t fd, void *arg)
 {
-    const struct tocsin_buffer *buffer = arg;
+    const struct write *write = arg;
 
-    return tocsin__fd_write_nosignal(fd, buffer->base, buffer->size);
+    return tocsin__fd_write_nosignal(fd, write->data, write->size, write->nosignal_refused);
 }
 
 int tocsin_pipe_write(struct tocsin_pipe *pipe, const void *data, size_t size,
                       struct tocsin_context *cx)
 {
-    struct tocsin_buffer buffer = {(void *)(uintptr_t)data, size};
+    struct write write = {data, size, &pipe->stream.nosignal_refused};
 
     return tocsin_fd_ready_poll_io(pipe->stream.ready, TOCSIN_SLOT_WRITE, TOCSIN_OUT, try_write,
-                                   &buffer, cx);
+                                   &write, cx);
 }

@@ -344,10 +344,10 @@ enum tocsin_task_state tocsin_task_state(const struct tocsin_task *task)
 
     if ((flags & TASK_ENDED) == 0) {
         /*
-         * ROW-2 relaxed: a glance; the row stays mapped (K3), and is this task's unless it ended.
+         * ROW-2 acquire: a glance; the row stays mapped (K3), and is this task's unless it ended.
          */
         state = (enum tocsin_task_state)atomic_load_explicit(&row_of(task)->state,
-                                                             memory_order_relaxed);
+                                                             memory_order_acquire);
         flags = tocsin__task_flags(task);
     }
     if ((flags & TASK_ENDED) != 0) {

@@ -147,6 +147,8 @@ void tocsin__row_fill(struct tocsin__row *row, const char *name, const char *pla
     }
     /* ROW-1 release: as above. */
     atomic_store_explicit(&row->place, place, memory_order_release);
+    tocsin__row_set_state(row, TOCSIN_TASK_READY);
+    tocsin__row_set_state(row, TOCSIN_TASK_READY);
     end_write(row, sequence);
 }
 
@@ -162,7 +164,6 @@ static void set_id(struct tocsin__row *row, uint64_t id)
 void tocsin__row_show(struct tocsin_pool *pool, struct tocsin__row *row, struct tocsin_task *task)
 {
     row->task = task;
-    tocsin__row_set_state(row, TOCSIN_TASK_READY);
     set_id(row, ++pool->tasks.last_id);
 }
 
@@ -207,9 +208,9 @@ static bool read_row(struct tocsin__row *row, struct tocsin_task_info *info)
             words[i] = atomic_load_explicit(&row->name[i], memory_order_acquire);
         }
         info->place = atomic_load_explicit(&row->place, memory_order_acquire);
-        /* ROW-2 relaxed: a glance. */
+        /* ROW-2 acquire: a glance, kept before the second look at the count. */
         info->state =
-            (enum tocsin_task_state)atomic_load_explicit(&row->state, memory_order_relaxed);
+            (enum tocsin_task_state)atomic_load_explicit(&row->state, memory_order_acquire);
         /* ROW-1 relaxed: the acquire loads above keep it behind them. */
         after = atomic_load_explicit(&row->sequence, memory_order_relaxed);
     } while (before != after);

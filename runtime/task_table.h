@@ -79,8 +79,10 @@ void tocsin__task_table_each(struct tocsin_pool *pool, tocsin__task_visit_fn *vi
 
 static inline void tocsin__row_set_state(struct tocsin__row *row, enum tocsin_task_state state)
 {
-    /* ROW-2 relaxed: a glance for readers. */
-    atomic_store_explicit(&row->state, (unsigned char)state, memory_order_relaxed);
+    /*
+     * ROW-2 release: whoever reads it also sees ENDED of the row's task before, and its odd count.
+     */
+    atomic_store_explicit(&row->state, (unsigned char)state, memory_order_release);
 }
 
 #endif

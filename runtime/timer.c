@@ -320,7 +320,7 @@ void tocsin__timers_expire(struct tocsin_pool *pool)
         *pool->due_tail = timer;
         pool->due_tail = &timer->next_;
     }
-    while ((timer = pool->due) != NULL) {
+    while ((timer = pool->due) != NULL && !tocsin__is_forked(pool)) {
         take_out(pool, timer);
         fire(pool, timer);
     }

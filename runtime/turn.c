@@ -32,8 +32,8 @@ void tocsin__wakers_wake(struct tocsin__wakers *wakers)
 }
 
 /*
- * What arrived is kept in the pool, not here: user code that an arrival runs may disarm a timer whose
- * item is further down, and its own drain must then come to that.
+ * What arrived is kept in the pool, not here: user code that an arrival runs may disarm a timer
+ * whose item is further down, and its own drain must then come to that.
  */
 void tocsin__inbox_drain(struct tocsin_pool *pool, struct tocsin_item_ *chain)
 {
@@ -100,7 +100,8 @@ void tocsin__turn_batch(struct tocsin_pool *pool)
     if (pool->queue.head == NULL) {
         pool->polls++; /* a turn for nothing */
     }
-    while (pool->polls < options->budget_polls &&
+    /* A poll may fork: what is left in the queue is then the parent's. */
+    while (pool->polls < options->budget_polls && !tocsin__is_forked(pool) &&
            (item = tocsin__queue_pop(&pool->queue)) != NULL) {
         run_item(pool, item);
         pool->polls++;

@@ -80,7 +80,9 @@ int tocsin_watch_stop(struct tocsin_watch *watch)
     return tocsin_fd_ready_close(ready);
 }
 
-/* The run queue lets @ready go: free it if it was closed meanwhile.  Returns: whether it is there. */
+/*
+ * The run queue lets @ready go: free it if it was closed meanwhile.  Returns: whether it is there.
+ */
 static bool leave_queue(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
 {
     ready->local_flags &= ~(uint32_t)TOCSIN__REG_QUEUED;

@@ -125,7 +125,8 @@ TOCSIN_API int tocsin_watch_start(struct tocsin_watch *watch, struct tocsin_driv
                                   uint32_t events, tocsin_watch_fn *fn, void *arg);
 
 /*
- * Stop: @fn runs no more, and @watch and its argument are free when this has returned.
+ * Stop: @fn runs no more, and @watch and its argument are free when this has returned.  Closing the
+ * pool stops the calls; call this all the same, it gives the registration back.
  *
  * Thread:  the pool's; also inside @fn.
  * Returns: 0, also when it was not started; errors as tocsin_fd_ready_close(): stopped all the

@@ -5,13 +5,11 @@
  *
  *   poll     on the pool's thread, never twice at once, whenever it was woken, until it is ready.
  *            Returns TOCSIN_PENDING, having kept cx->waker, or else the task's result.
- *   drop     once, on the pool's thread: the task ended, was cancelled, or the pool closes.  Give
- *   up
- *            what the task holds (timers, descriptors).
- *   release  once, when the last reference has gone: free the memory.  On any thread, also after
- *   the
- *            pool has closed.  References are: the pool's (until drop has returned), every waker,
- *            every join, and tocsin_task_ref().
+ *   drop     once, on the pool's thread: the task ended, was cancelled, or the pool closes.
+ *            Give up what the task holds (timers, descriptors).
+ *   release  once, when the last reference has gone: free the memory.  On any thread, also
+ *            after the pool has closed.  References are: the pool's (until drop has returned),
+ *            every waker, every join, and tocsin_task_ref().
  *
  * F2: tasks run in the order in which they were woken.
  */
@@ -58,7 +56,7 @@ struct tocsin_task {
 };
 
 /*
- * Spawn @task: it is first polled on a turn that follows, never inside this call.
+ * Spawn @task: it is first polled later, never inside this call.
  *
  * Thread:  any.
  * Memory:  @task is the pool's until its release; @ops must live as long; @name is copied (NULL:
@@ -164,7 +162,7 @@ TOCSIN_API int tocsin_task_list(struct tocsin_driver *driver, struct tocsin_task
 typedef void tocsin_post_fn(void *arg, int status);
 
 /*
- * Run @fn(@arg, 0) once, on the pool's thread, in a turn that follows.
+ * Run @fn(@arg, 0) once, on the pool's thread, later, never inside this call.
  *
  * Thread:  any.
  * Returns: 0, and then @fn is called exactly once.
