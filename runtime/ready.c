@@ -293,7 +293,7 @@ void tocsin__ready_arm(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
     }
     /* Under the lock, for another thread may be closing it. */
     tocsin__mutex_lock(&pool->registrations.lock);
-    if ((ready->flags & TOCSIN__REG_ATTACHED) != 0) {
+    if ((ready->flags & TOCSIN__REG_ATTACHED) != 0 && !pool->registrations.closed) {
         ready->watch.events = wanted;
         pool->driver.ops->arm(pool->driver.backend_state, &ready->watch, wanted);
     }

@@ -241,19 +241,20 @@ void tocsin__task_arrived(struct tocsin_pool *pool, struct tocsin_task *task)
  */
 static void end_task(struct tocsin_pool *pool, struct tocsin_task *task, int result, uint64_t flags)
 {
+    struct tocsin__row *row = row_of(task);
     uint64_t old;
 
     task->local_ |= LOCAL_OVER;
     if (task->ops_->drop != NULL) {
         task->ops_->drop(task);
     }
-    tocsin__row_free(pool, row_of(task));
     task->result_ = result;
     pool->alive--;
     /* TASK-1 acquire: pairs with the unref of whoever held it last. */
     old = atomic_load_explicit(&task->state_, memory_order_acquire);
     if ((old & ~TASK_CANCEL) == TASK_REF && (task->local_ & LOCAL_QUEUED) == 0) {
         /* The pool's is the only reference, so nobody can race with this, or ever ask for it. */
+        tocsin__row_free(pool, row);
         tocsin_task_unref(task);
         return;
     }
@@ -265,6 +266,7 @@ static void end_task(struct tocsin_pool *pool, struct tocsin_task *task, int res
     /* TASK-1 acq_rel: publishes the result; pairs with join, cancel and send_to_inbox(). */
     old = atomic_fetch_or_explicit(&task->state_, TASK_ENDED | TASK_HOLDS | flags,
                                    memory_order_acq_rel);
+    tocsin__row_free(pool, row); /* only now: who asks for the state finds ENDED or its own row */
     if ((old & TASK_JOINED) != 0) {
         tocsin__joins_wake(pool, task);
     }

@@ -148,7 +148,6 @@ void tocsin__row_fill(struct tocsin__row *row, const char *name, const char *pla
     /* ROW-1 release: as above. */
     atomic_store_explicit(&row->place, place, memory_order_release);
     tocsin__row_set_state(row, TOCSIN_TASK_READY);
-    tocsin__row_set_state(row, TOCSIN_TASK_READY);
     end_write(row, sequence);
 }
 
