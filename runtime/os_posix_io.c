@@ -68,10 +68,11 @@ int tocsin__fd_write_nosignal(intptr_t fd, const void *data, size_t size, bool *
 
     if (!*refused) {
         n = pwritev2((int)fd, &iov, 1, -1, RWF_NOSIGNAL);
-        if (n >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL)) {
+        if (n >= 0 ||
+            (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL && errno != EPERM)) {
             return result_of(n);
         }
-        *refused = true; /* by the kernel, or by this kind of file alone */
+        *refused = true; /* by the kernel, a filter of system calls, or this kind of file alone */
     }
     return result_of(write((int)fd, data, capped(size)));
 }

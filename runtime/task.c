@@ -303,6 +303,9 @@ void tocsin__task_run(struct tocsin_pool *pool, struct tocsin_task *task)
     result = task->ops_->poll(task, &cx);
     pool->current = outer;
     task->local_ &= ~(uint32_t)LOCAL_RUNNING;
+    if (tocsin__is_forked(pool)) {
+        return; /* the poll forked, and this is the child: the task is the parent's to end */
+    }
     if (result != TOCSIN_PENDING) {
         end_task(pool, task, result, 0);
         return;

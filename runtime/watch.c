@@ -104,6 +104,9 @@ void tocsin__watch_run(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
         ready->callback.fn(ready->callback.owner, ready->error < 0 ? ready->error : events,
                            ready->callback.arg);
     }
+    if (tocsin__is_forked(pool)) {
+        return; /* the callback forked, and this is the child */
+    }
     if (leave_queue(pool, ready) && ready->callback.fn != NULL) {
         tocsin__ready_arm(pool, ready);
     }

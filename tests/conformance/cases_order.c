@@ -38,7 +38,9 @@ static void queue_init(struct conform *t, struct tocsin_pool *pool, struct queue
         queue->wake[j] = i;
         conform_spawn_ref(t, tocsin_pool_driver(pool), &queue->tasks[i], poll_notes_order, queue);
     }
-    CHECK_EQ(t, tocsin_pool_turn(pool), 1);
+    do {
+        CHECK_EQ(t, tocsin_pool_turn(pool), 1);
+    } while (tocsin_pool_next_deadline(pool) == 0);
     for (int i = 0; i < QUEUED; i++) {
         CHECK_EQ(t, conform_read(&queue->tasks[i].polls), 1);
     }
