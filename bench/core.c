@@ -4,7 +4,7 @@
  *   post    post 1,000 trivial callbacks on the pool's thread and run them, again and again
  *   task    spawn 1,000 ready tasks on the pool's thread, run and release them
  *   yield   a task that wakes itself
- *   trip    two pools on two threads wake each other in turn (raw: eventfd and epoll, edge-triggered)
+ *   trip    two pools on two threads wake each other in turn (raw: eventfd and epoll with edges)
  *   rearm   move the deadline of a random one of 10,000 armed timers
  *
  * Each is measured in rounds, ours and raw in alternating order, after a warm-up round.  Reported:

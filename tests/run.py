@@ -146,7 +146,8 @@ def build(name):
                 return Result(0, 1, 0, [tail(output)])
             stamp.write_text(repr(options))
         status, output = step.call("ninja", "-C", folder, "-j", JOBS)
-        return Result(1) if status == 0 else Result(0, 1, 0, [tail(output)])
+        said = re.sub(r"^\[\d+/\d+\] .*\n", "", output, flags=re.M)
+        return Result(1) if status == 0 else Result(0, 1, 0, [tail(said)])
 
     return run
 

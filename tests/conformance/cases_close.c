@@ -78,6 +78,29 @@ static void other_threads_may_not_run_or_close(struct conform *t)
     conform_pool_close(t, pool);
 }
 
+static void run_and_close_elsewhere(struct conform *t, void *arg)
+{
+    CHECK_EQ(t, tocsin_pool_run(arg), 0);
+    CHECK_EQ(t, tocsin_pool_run(arg), 0);
+    CHECK_EQ(t, tocsin_pool_close(arg), 0);
+}
+
+static void pool_belongs_to_the_thread_that_first_ran_it(struct conform *t)
+{
+    struct tocsin_pool *pool = conform_pool(t);
+    struct conform_task task = {0};
+    struct tocsin_timer timer;
+
+    REQUIRE(t, tocsin_timer_init(&timer, tocsin_pool_driver(pool), NULL, NULL) == 0);
+    tocsin_timer_arm(&timer, 1);
+    tocsin_timer_deinit(&timer);
+    conform_spawn(t, tocsin_pool_driver(pool), &task, conform_poll_ready, NULL);
+    conform_elsewhere(t, run_and_close_elsewhere, pool);
+    CHECK(t, task.poll_thread != conform_thread_id());
+    CHECK_EQ(t, task.drop_thread, task.poll_thread);
+    CHECK_GONE(t, &task);
+}
+
 static int poll_closes_its_own_pool(struct conform_task *task, struct tocsin_context *cx)
 {
     (void)cx;
@@ -309,6 +332,8 @@ CONFORM_CASES(
          TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(other_threads_may_not_run_or_close, "4.6", "Elsewhere run, turn and close are -EPERM.",
          TOCSIN_BACKEND_FOREIGN_THREADS),
+    CASE(pool_belongs_to_the_thread_that_first_ran_it, "4.6",
+         "Opened here, run and closed on another thread.", TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(pool_is_not_closed_or_run_from_inside, "4.6", "Inside a turn they are -EBUSY.", 0),
     CASE(counted_driver_outlives_the_pool, "4.6",
          "Through a counted driver of a closed pool everything is -ESHUTDOWN.", 0),

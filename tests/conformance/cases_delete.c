@@ -1,9 +1,8 @@
 /*
  * Deferred deletes, D1 and D2: readiness objects that go while events are on their way to them.
  *
- * Most cases poll between turns, with a probe for a waker, so that they see each wake.  What the
- * backend found is in the list that the hooks see, so a case knows when a batch holds an event, and
- * can put events into one that no backend would report.
+ * Cases poll between turns, with a probe for a waker, so that they see each wake.  What the backend
+ * found is in the list that the hooks see, so a case knows when a batch holds an event.
  */
 #include "item.h"
 

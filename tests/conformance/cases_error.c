@@ -120,6 +120,37 @@ static void look_that_fails_ends_the_run(struct conform *t)
     CHECK_GONE(t, &task);
 }
 
+static void note_fired(struct tocsin_timer *timer, uint64_t missed, void *arg)
+{
+    (void)timer;
+    (void)missed;
+    ++*(unsigned *)arg;
+}
+
+static void wait_that_ends_for_no_reason_is_made_again(struct conform *t)
+{
+    struct tocsin_pool *pool = conform_pool(t);
+    struct tocsin_timer timer;
+    uint64_t deadline_ns;
+    unsigned fired = 0;
+
+    REQUIRE(t, tocsin_timer_init(&timer, tocsin_pool_driver(pool), note_fired, &fired) == 0);
+    /* Where the machine takes so long that there are fewer waits, try a longer one. */
+    for (uint64_t delay_ns = 1000000; conform_read(&t->counts.waits) != 6; delay_ns *= 2) {
+        conform_set(&t->counts.waits, 0);
+        t->empty_waits = 5;
+        fired = 0;
+        deadline_ns = tocsin_pool_now_ns(pool) + delay_ns;
+        tocsin_timer_arm(&timer, deadline_ns);
+        CHECK_EQ(t, tocsin_pool_run(pool), 0);
+        CHECK_EQ(t, fired, 1);
+        CHECK(t, tocsin_pool_now_ns(pool) >= deadline_ns);
+    }
+    CHECK_EQ(t, conform_read(&t->counts.kicks), 0);
+    tocsin_timer_deinit(&timer);
+    conform_pool_close(t, pool);
+}
+
 /* At once where attaching is done at once, else with the first poll. */
 static void attach_that_fails_is_told(struct conform *t)
 {
@@ -255,6 +286,8 @@ CONFORM_CASES(
          0),
     CASE(wait_that_fails_ends_the_run, "9", "A wait that fails makes the run return its error.", 0),
     CASE(look_that_fails_ends_the_run, "9", "So does a look.", 0),
+    CASE(wait_that_ends_for_no_reason_is_made_again, "9",
+         "Waits that come back with nothing neither end the run nor a timer's delay.", 0),
     CASE(attach_that_fails_is_told, "9", "By the open, or by the first poll.", CONFORM_SOURCES),
     CASE(bugs_abort, "11", "One reference too many given back; a timer armed on a wrong thread.",
          TOCSIN_BACKEND_FOREIGN_THREADS),

@@ -175,6 +175,27 @@ static void run_until_leaves_the_others_alive(struct conform *t)
     conform_pool_close(t, pool);
 }
 
+static void run_until_waits_for_another_pools_task(struct conform *t)
+{
+    struct tocsin_pool_options options = conform_options(t);
+    struct tocsin_pool *pool = conform_pool(t);
+    struct conform_task task = {0};
+    struct tocsin_pool_thread *thread;
+    struct tocsin_driver *driver;
+    int result = 0;
+
+    REQUIRE(t, tocsin_pool_spawn_thread(&thread, &driver, NULL, t->backend, &options) == 0);
+    conform_spawn_ref(t, driver, &task, conform_poll_flag, NULL);
+    conform_finish(&task);
+    CHECK_EQ(t, tocsin_pool_run_until(pool, &task.task, &result), 0);
+    CHECK_EQ(t, result, 1);
+    tocsin_task_unref(&task.task);
+    tocsin_driver_unref(driver);
+    CHECK_EQ(t, tocsin_pool_thread_join(thread), 0);
+    conform_pool_close(t, pool);
+    CHECK_GONE(t, &task);
+}
+
 static int main_spawns_and_yields(struct tocsin_context *cx, void *arg)
 {
     struct conform_task *task = arg;
@@ -306,81 +327,6 @@ static void pool_runs_inside_another_pools_task(struct conform *t)
     conform_pool_close(t, pool);
 }
 
-/* ---- Options --------------------------------------------------------------------------------- */
-
-static void finish_elsewhere(struct conform *t, void *arg)
-{
-    (void)t;
-    conform_finish(arg);
-}
-
-static void hook_finishes_in_a_look(struct conform *t, enum conform_moment moment,
-                                    uint64_t deadline_ns, struct tocsin_backend_events *list,
-                                    void *arg)
-{
-    (void)deadline_ns;
-    (void)list;
-    if (moment == CONFORM_BEFORE_LOOK || moment == CONFORM_BEFORE_WAIT) {
-        t->hook = NULL;
-        CHECK_EQ(t, moment, CONFORM_BEFORE_LOOK);
-        conform_elsewhere(t, finish_elsewhere, arg);
-    }
-}
-
-/* An hour of polling; where there is one processor only it is not done. */
-static void busy_pool_is_woken_without_a_kick(struct conform *t)
-{
-    struct tocsin_pool_options options = {.busy_poll_ns = UINT64_C(3600000000000)};
-    struct tocsin_pool *pool = NULL;
-    struct conform_task task = {0};
-
-    REQUIRE(t, conform_pool_open(t, &options, &pool) == 0);
-    conform_spawn_ref(t, tocsin_pool_driver(pool), &task, conform_poll_flag, NULL);
-    if (conform_processors() > 1) {
-        t->hook = hook_finishes_in_a_look;
-        t->hook_arg = &task;
-        CHECK_EQ(t, tocsin_pool_run(pool), 0);
-        CHECK(t, t->hook == NULL);
-        CHECK_EQ(t, conform_read(&t->counts.kicks), 0);
-        CHECK_EQ(t, conform_read(&t->counts.waits), 0);
-    } else {
-        conform_at_sleep(t, finish_elsewhere, &task);
-        CHECK_EQ(t, tocsin_pool_run(pool), 0);
-        CHECK_EQ(t, conform_read(&t->counts.kicks), 1);
-    }
-    tocsin_task_unref(&task.task);
-    conform_pool_close(t, pool);
-}
-
-static void note_fired(struct tocsin_timer *timer, uint64_t missed, void *arg)
-{
-    (void)timer;
-    (void)missed;
-    ++*(unsigned *)arg;
-}
-
-static void timer_fires_in_a_busy_pool(struct conform *t)
-{
-    struct tocsin_pool_options options = {.busy_poll_ns = 1000000};
-    struct tocsin_pool *pool = NULL;
-    struct tocsin_timer timer;
-    unsigned fired = 0;
-
-    REQUIRE(t, conform_pool_open(t, &options, &pool) == 0);
-    REQUIRE(t, tocsin_timer_init(&timer, tocsin_pool_driver(pool), note_fired, &fired) == 0);
-    /* Within what it polls, and beyond. */
-    for (uint64_t delay_ns = 200000; delay_ns <= 3200000; delay_ns *= 4) {
-        uint64_t deadline_ns = tocsin_pool_now_ns(pool) + delay_ns;
-
-        tocsin_timer_arm(&timer, deadline_ns);
-        CHECK_EQ(t, tocsin_pool_run(pool), 0);
-        CHECK(t, tocsin_pool_now_ns(pool) >= deadline_ns);
-    }
-    CHECK_EQ(t, fired, 3);
-    tocsin_timer_deinit(&timer);
-    conform_pool_close(t, pool);
-}
-
 CONFORM_CASES(
     pool,
     CASE(driver_reference_keeps_the_run_going, "4.6", "A run waits for counted drivers.",
@@ -395,14 +341,12 @@ CONFORM_CASES(
          TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(run_until_leaves_the_others_alive, "4.6",
          "run_until gives the task's result, whatever else is alive.", 0),
+    CASE(run_until_waits_for_another_pools_task, "4.6", "The task may live on another pool.",
+         TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(run_with_is_a_whole_program, "4.6", "run_with opens, runs one function, closes.", 0),
     CASE(pool_on_a_thread_runs_until_let_go, "4.6", "A pool on its own thread: name, driver, join.",
          TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(pool_thread_does_not_join_itself, "4.6", "Joining one's own thread is -EDEADLK.",
          TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(pool_runs_inside_another_pools_task, "4.6", "A task may run a pool other than its own.",
-         0),
-    CASE(busy_pool_is_woken_without_a_kick, "4.5", "A pool that polls busily needs no kick.",
-         TOCSIN_BACKEND_FOREIGN_THREADS),
-    CASE(timer_fires_in_a_busy_pool, "4.5", "Timers within and beyond the time of busy polling.",
          0));

@@ -172,6 +172,9 @@ struct conform {
     int fail_wait; /* wait and look */
     int fail_attach;
 
+    /* So many waits end at once, for no reason, as an interrupted system call does. */
+    unsigned empty_waits;
+
     /* The allocator of the case's pools. */
     struct tocsin_allocator allocator;
     atomic_uint allocations; /* made so far */

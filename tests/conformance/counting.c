@@ -86,6 +86,10 @@ static int be_counting_wait(void *state, uint64_t deadline_ns, struct tocsin_bac
     if (t->fail_wait != 0) {
         return t->fail_wait;
     }
+    if (t->empty_waits > 0) {
+        t->empty_waits--;
+        return 0;
+    }
     r = inner_ops(state)->wait(inner_state(state), deadline_ns, list);
     hook(t, CONFORM_AFTER_WAIT, deadline_ns, list);
     return r;
