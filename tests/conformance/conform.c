@@ -30,6 +30,7 @@ void conform_note(struct conform *t, const char *format, ...)
     line[0] = '#';
     line[1] = ' ';
     va_start(args, format);
+    /* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): it was started in the line above. */
     length = vsnprintf(line + 2, sizeof(line) - 3, format, args);
     va_end(args);
     if (length < 0) {
