@@ -300,6 +300,43 @@ static void timer_that_changes_nothing_publishes_all_the_same(void **state)
     }
 }
 
+static void publish_to_a_running_loop(void *arg)
+{
+    struct handover *handover = arg;
+
+    handover->plain = 1;
+    UNIT_CHECK(!tocsin__wake_post(&handover->wake));
+    atomic_store_explicit(&handover->done, true, memory_order_relaxed);
+}
+
+/*
+ * W2 and W6: a post to a loop that runs, also to one that is woken already, and the turn that
+ * begins.  Nothing but the two read-modify-writes of the word orders the two uses of plain: a post
+ * that only looks, or a begin_turn that only stores, is what the race detector sees here.
+ */
+static void post_that_changes_nothing_publishes_all_the_same(void **state)
+{
+    unsigned rounds = unit_scaled(50);
+
+    (void)state;
+    for (unsigned i = 0; i < rounds; i++) {
+        struct handover handover = {.plain = 0};
+        struct unit_thread thread;
+
+        tocsin__wake_init(&handover.wake);
+        atomic_init(&handover.done, false);
+        if (i % 2 == 1) {
+            assert_false(tocsin__wake_post(&handover.wake));
+        }
+        unit_thread_start(&thread, 1, publish_to_a_running_loop, &handover);
+        while (!atomic_load_explicit(&handover.done, memory_order_relaxed)) {
+        }
+        tocsin__wake_begin_turn(&handover.wake);
+        assert_int_equal(handover.plain, 1);
+        unit_thread_join(&thread);
+    }
+}
+
 /* A timer that was armed for @earliest, or 0 for none, and who sleeps for it. */
 struct alarm_clock {
     struct tocsin__wake wake;
@@ -370,6 +407,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(sleep_keeps_all_but_two_bits_of_its_deadline),
     cmocka_unit_test(of_two_wakers_one_kicks_and_no_wake_is_lost),
     cmocka_unit_test(timer_that_changes_nothing_publishes_all_the_same),
+    cmocka_unit_test(post_that_changes_nothing_publishes_all_the_same),
     cmocka_unit_test(earlier_timer_never_sleeps_through),
 };
 
