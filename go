@@ -19,7 +19,7 @@ usage() {
 ./go test --list | STEP    name the steps of ./go test; run some of them
 ./go bench [ARGUMENT ...]  build for speed and run the benchmarks
 ./go lint                  tidy, clang-format, clang-tidy
-./go soak                  the conformance suite, its repetitions many times over
+./go soak                  the conformance suite and the races, many times over
 ./go mutants [PATCH ...]   check that the suite catches each broken variant in tests/mutants/
 ./go models                check the Spin models
 ./go clean                 remove build/

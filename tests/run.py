@@ -37,6 +37,7 @@ CPUS = len(os.sched_getaffinity(0))
 LANES = min(4, CPUS)
 JOBS = max(1, CPUS // LANES)
 STEP_SECONDS_MAX = 1200  # a watchdog, far above what any step takes
+SOAK_SECONDS_MAX = 7200
 MUTANTS_TAKEN = 8
 
 # name: (compiler, options of meson setup)
@@ -82,6 +83,7 @@ class Step:
     def __init__(self, name, run, after=(), sets=("all",)):
         self.name, self.run, self.after, self.sets = name, run, after, sets
         self.result = None
+        self.seconds_max = SOAK_SECONDS_MAX if "soak" in sets else STEP_SECONDS_MAX
         self.log = LOGS / (re.sub(r"\W+", "-", name) + ".txt")
 
     def call(self, *command, **environment):
@@ -96,11 +98,11 @@ class Step:
             with RUNNING_LOCK:
                 RUNNING.add(process.pid)
             try:
-                status = process.wait(timeout=STEP_SECONDS_MAX)
+                status = process.wait(timeout=self.seconds_max)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-                print(f"gave up after {STEP_SECONDS_MAX} s", file=log)
+                print(f"gave up after {self.seconds_max} s", file=log)
                 status = 124
             finally:
                 with RUNNING_LOCK:
@@ -316,32 +318,35 @@ STEPS = [
     Step("gcc: tidy", suites("gcc", "tidy"), ["build gcc"], ("all", "quick", "lint")),
     Step("format", clang_format, sets=("all", "lint")),
     Step("build asan", build("asan")),
-    Step("mutants", script(PYTHON, "tests/mutants.py", "--take", MUTANTS_TAKEN, "--seed", seed())),
     Step("gcc: unit", suites("gcc", "unit"), ["build gcc"], ("all", "quick")),
     # A part of the next one, for a quick run.
     Step("gcc: conformance@epoll", suites("gcc", ":conformance@epoll"), ["build gcc"], ("quick",)),
     Step("gcc: conformance", suites("gcc", "conformance"), ["build gcc"]),
     Step("gcc: fault", suites("gcc", "fault"), ["build gcc"]),
-    Step("gcc: regress, stress", suites("gcc", "regress", "stress"), ["build gcc"]),
-    Step("gcc: examples", suites("gcc", "examples"), ["build gcc"]),
-    Step("gcc: install", suites("gcc", "install"), ["build gcc"]),
+    Step("models", suites("gcc", "models"), ["build gcc"]),
     Step("build tsan", build("tsan")),
-    Step("asan: unit, fault", suites("asan", "unit", "fault", "regress", multiplier=5),
-         ["build asan"]),
     Step("asan: conformance", suites("asan", "conformance", multiplier=5), ["build asan"]),
-    Step("asan: examples", suites("asan", "examples", multiplier=5), ["build asan"]),
-    Step("tsan: unit", suites("tsan", "unit", multiplier=5), ["build tsan"]),
     Step("tsan: conformance", suites("tsan", "conformance", multiplier=5), ["build tsan"]),
-    Step("valgrind: unit", suites("gcc", "unit", wrap=VALGRIND, multiplier=10), ["build gcc"]),
     Step("build clang", build("clang")),
+    Step("mutants", script(PYTHON, "tests/mutants.py", "--take", MUTANTS_TAKEN, "--seed", seed())),
+    Step("valgrind: unit", suites("gcc", "unit", wrap=VALGRIND, multiplier=10), ["build gcc"]),
+    Step("gcc: examples", suites("gcc", "examples"), ["build gcc"]),
+    Step("asan: examples", suites("asan", "examples", multiplier=5), ["build asan"]),
+    Step("gcc: install", suites("gcc", "install"), ["build gcc"]),
+    Step("gcc: regress, stress", suites("gcc", "regress", "stress"), ["build gcc"]),
+    Step("asan: unit, fault", suites("asan", "unit", "fault", "regress", "stress", multiplier=5),
+         ["build asan"]),
+    Step("tsan: unit, stress", suites("tsan", "unit", "regress", "stress", multiplier=5),
+         ["build tsan"]),
+    Step("gcc: docs", suites("gcc", "docs"), ["build gcc"]),
+    Step("gcc: bench", benchmarks, ["build gcc"]),
     Step("clang: unit", suites("clang", "unit"), ["build clang"]),
     Step("clang: conformance@epoll", suites("clang", ":conformance@epoll"), ["build clang"]),
-    Step("gcc: bench", benchmarks, ["build gcc"]),
-    Step("gcc: docs", suites("gcc", "docs"), ["build gcc"]),
-    Step("models", suites("gcc", "models"), ["build gcc"]),
     Step("clang-tidy", clang_tidy, sets=("lint",)),
     *(Step(f"{name}: soak@{backend}", soak(name, backend), ["build " + name], ("soak",))
       for backend in ("epoll", "poll2", "script") for name in ("gcc", "tsan")),
+    *(Step(f"{name}: soak of the races", suites(name, "soak", multiplier=1), ["build " + name],
+           ("soak",)) for name in ("gcc", "asan", "tsan")),
 ]
 
 

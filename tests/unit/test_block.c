@@ -14,7 +14,7 @@ struct polled {
     unsigned pending; /* so many polls return pending */
     struct tocsin_waker kept;
     atomic_bool has_kept;
-    struct unit_thread thread;
+    struct support_thread thread;
 };
 
 static int wake_then_pend(struct tocsin_context *cx, void *arg)
@@ -89,7 +89,7 @@ static int pend_until_woken(struct tocsin_context *cx, void *arg)
 
 static void another_thread_wakes_it_whenever(void **state)
 {
-    unsigned rounds = unit_scaled(500);
+    unsigned rounds = support_scaled(500);
 
     (void)state;
     for (unsigned i = 0; i < rounds; i++) {
@@ -97,11 +97,11 @@ static void another_thread_wakes_it_whenever(void **state)
         int result = 0;
 
         atomic_init(&polled.has_kept, false);
-        unit_thread_start(&polled.thread, 1, wake_kept, &polled);
+        support_thread_start(&polled.thread, 1, wake_kept, &polled);
         assert_int_equal(tocsin_block_on(pend_until_woken, &polled, &result), 0);
         assert_int_equal(result, 3);
         assert_int_equal(polled.polls, 2);
-        unit_thread_join(&polled.thread);
+        support_thread_join(&polled.thread);
     }
 }
 

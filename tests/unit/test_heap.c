@@ -102,17 +102,17 @@ static void check(const struct fixture *fixture)
 static void random_operations_agree_with_a_naive_model(void **state)
 {
     struct fixture *fixture = start(TIMERS);
-    struct unit_random random = {UINT64_C(0x9e3779b97f4a7c15)};
-    unsigned rounds = unit_scaled(20000);
+    struct support_random random = {UINT64_C(0x9e3779b97f4a7c15)};
+    unsigned rounds = support_scaled(20000);
 
     (void)state;
     printf("seed=%#llx\n", (unsigned long long)random.state);
     for (unsigned round = 0; round < rounds; round++) {
-        unsigned i = unit_random_below(&random, TIMERS);
+        unsigned i = support_random_below(&random, TIMERS);
 
         if (!fixture->in[i]) {
-            insert(fixture, i, unit_random_below(&random, DEADLINES));
-        } else if (unit_random_below(&random, 3) == 0) {
+            insert(fixture, i, support_random_below(&random, DEADLINES));
+        } else if (support_random_below(&random, 3) == 0) {
             take(fixture, first_of(fixture));
         } else {
             take(fixture, i);

@@ -126,19 +126,19 @@ static unsigned receive(struct tocsin_item_ *item, unsigned *next)
 static void run_race(bool close_early)
 {
     static struct race race;
-    struct unit_thread threads[PUSHERS];
+    struct support_thread threads[PUSHERS];
     struct pusher pushers[PUSHERS];
     unsigned next[PUSHERS] = {0};
     unsigned received = 0;
 
-    race.count = unit_scaled(40000);
+    race.count = support_scaled(40000);
     tocsin__inbox_init(&race.inbox);
     atomic_store_explicit(&race.accepted, 0, memory_order_relaxed);
     atomic_store_explicit(&race.ended, 0, memory_order_relaxed);
     for (unsigned i = 0; i < PUSHERS; i++) {
         race.items[i] = test_calloc(race.count, sizeof(struct numbered));
         pushers[i] = (struct pusher){.race = &race, .index = i};
-        unit_thread_start(&threads[i], i, push_all, &pushers[i]);
+        support_thread_start(&threads[i], i, push_all, &pushers[i]);
     }
     while (atomic_load_explicit(&race.ended, memory_order_acquire) < PUSHERS) {
         received += receive(tocsin__inbox_take(&race.inbox), next);
@@ -148,7 +148,7 @@ static void run_race(bool close_early)
     }
     received += receive(tocsin__inbox_close(&race.inbox), next);
     for (unsigned i = 0; i < PUSHERS; i++) {
-        unit_thread_join(&threads[i]);
+        support_thread_join(&threads[i]);
         test_free(race.items[i]);
     }
     assert_int_equal(received, unit_load(&race.accepted)); /* I1 */

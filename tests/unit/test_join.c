@@ -211,19 +211,19 @@ static void threads_are_told_at_the_end(void **state)
 {
     struct fixture fixture;
     struct thread_join joins[2] = {{.task = &fixture.task}, {.task = &fixture.task}};
-    struct unit_thread threads[2];
+    struct support_thread threads[2];
 
     (void)state;
     start(&fixture);
     for (unsigned i = 0; i < 2; i++) {
-        unit_thread_start(&threads[i], i, join_on_a_thread, &joins[i]);
+        support_thread_start(&threads[i], i, join_on_a_thread, &joins[i]);
     }
     while ((tocsin__task_flags(&fixture.task.task) & TASK_JOINED) == 0) {
     }
     assert_false(atomic_load_explicit(&joins[0].joined, memory_order_relaxed));
     tocsin__task_end(fixture.pool, &fixture.task.task);
     for (unsigned i = 0; i < 2; i++) {
-        unit_thread_join(&threads[i]);
+        support_thread_join(&threads[i]);
         assert_int_equal(joins[i].returned, 0);
         assert_int_equal(joins[i].result, -ECANCELED);
     }

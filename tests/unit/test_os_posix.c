@@ -31,16 +31,16 @@ static void count_under_the_lock(void *arg)
 
 static void a_lock_keeps_others_out(void **state)
 {
-    struct counter counter = {.rounds = unit_scaled(20000)};
-    struct unit_thread threads[2];
+    struct counter counter = {.rounds = support_scaled(20000)};
+    struct support_thread threads[2];
 
     (void)state;
     assert_int_equal(tocsin__mutex_init(&counter.lock), 0);
     for (unsigned i = 0; i < 2; i++) {
-        unit_thread_start(&threads[i], i, count_under_the_lock, &counter);
+        support_thread_start(&threads[i], i, count_under_the_lock, &counter);
     }
     for (unsigned i = 0; i < 2; i++) {
-        unit_thread_join(&threads[i]);
+        support_thread_join(&threads[i]);
     }
     assert_int_equal(counter.count, 2 * counter.rounds);
     tocsin__mutex_deinit(&counter.lock);
@@ -70,13 +70,13 @@ static void answer(void *arg)
 
 static void a_condition_wakes_who_waits(void **state)
 {
-    struct turns turns = {.rounds = unit_scaled(2000)};
-    struct unit_thread thread;
+    struct turns turns = {.rounds = support_scaled(2000)};
+    struct support_thread thread;
 
     (void)state;
     assert_int_equal(tocsin__mutex_init(&turns.lock), 0);
     assert_int_equal(tocsin__cond_init(&turns.cond), 0);
-    unit_thread_start(&thread, 1, answer, &turns);
+    support_thread_start(&thread, 1, answer, &turns);
     for (unsigned i = 0; i < turns.rounds; i++) {
         tocsin__mutex_lock(&turns.lock);
         while (turns.turn % 2 == 1) {
@@ -86,7 +86,7 @@ static void a_condition_wakes_who_waits(void **state)
         tocsin__cond_signal(&turns.cond);
         tocsin__mutex_unlock(&turns.lock);
     }
-    unit_thread_join(&thread);
+    support_thread_join(&thread);
     assert_int_equal(turns.turn, 2 * turns.rounds);
     tocsin__cond_deinit(&turns.cond);
     tocsin__mutex_deinit(&turns.lock);
@@ -131,7 +131,7 @@ static void only_processors_that_may_be_used_count(void **state)
 
     (void)state;
     assert_in_range(tocsin__processors(), 1, sysconf(_SC_NPROCESSORS_CONF));
-    unit_elsewhere(count_processors, &pinned);
+    support_elsewhere(count_processors, &pinned);
     assert_int_equal(pinned, 1);
 }
 
@@ -176,7 +176,7 @@ static void timer_slack_is_set_and_told(void **state)
     uint64_t old_ns = 0;
 
     (void)state;
-    if (tocsin__timer_slack_set(1000, &before_ns) == -ENOSYS || unit_on_valgrind()) {
+    if (tocsin__timer_slack_set(1000, &before_ns) == -ENOSYS || support_on_valgrind()) {
         unit_skip("no timer slack here");
     }
     assert_int_equal(prctl(PR_GET_TIMERSLACK, 0, 0, 0, 0), 1000);

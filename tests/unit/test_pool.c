@@ -124,7 +124,7 @@ static void the_first_turn_binds_the_thread_for_good(void **state)
     tocsin_pool_turn(pool);
     assert_true(tocsin__thread_has_pool());
     assert_int_equal(atomic_load_explicit(&pool->owner, memory_order_relaxed), tocsin__thread_id());
-    unit_elsewhere(try_from_elsewhere, pool);
+    support_elsewhere(try_from_elsewhere, pool);
     assert_int_equal(tocsin_pool_close(pool), 0);
     assert_false(tocsin__thread_has_pool());
     assert_int_equal(unit_load(&memory.live), 0);
@@ -141,7 +141,7 @@ static void a_pool_that_never_ran_is_closed_anywhere(void **state)
     struct tocsin_pool *pool = open_pool();
 
     (void)state;
-    unit_elsewhere(close_elsewhere, pool);
+    support_elsewhere(close_elsewhere, pool);
     assert_int_equal(unit_load(&memory.live), 0);
     assert_int_equal(fake.closes, 1);
     assert_int_equal(tocsin_pool_close(NULL), 0);
@@ -160,7 +160,7 @@ static void poll_from_elsewhere(void *arg)
 
 static void abort_elsewhere(void *arg)
 {
-    unit_elsewhere(poll_from_elsewhere, arg);
+    support_elsewhere(poll_from_elsewhere, arg);
 }
 
 static void the_wrong_thread_aborts(void **state)
@@ -171,7 +171,7 @@ static void the_wrong_thread_aborts(void **state)
     (void)state;
     assert_int_equal(tocsin_fd_ready_open(tocsin_pool_driver(pool), unit_number(3), &from.ready),
                      0);
-    unit_elsewhere(poll_from_elsewhere, &from); /* before the first run: any */
+    support_elsewhere(poll_from_elsewhere, &from); /* before the first run: any */
     tocsin_pool_turn(pool);
     pool->fork_mark = &(const unsigned char){1}; /* the death is watched in a child */
     unit_expect_abort(abort_elsewhere, &from, "for the pool's thread only");

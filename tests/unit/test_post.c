@@ -179,7 +179,7 @@ static void posts_from_elsewhere_come_in_their_order_and_keep_the_run_alive(void
 
     (void)state;
     tocsin_pool_turn(pool);
-    unit_elsewhere(post_ten, pool);
+    support_elsewhere(post_ten, pool);
     assert_int_equal(unit_load(&fake.kicks), 1); /* W1: the pool slept; one kick for all */
     assert_int_equal(pool->alive, 0);            /* not received yet */
     assert_int_equal(tocsin_pool_run(pool), 0);

@@ -15,7 +15,7 @@ static struct unit_memory memory;
 
 /* Called once after the next unlock of this lock, on whichever thread. */
 static struct tocsin__mutex *hooked_lock;
-static unit_body_fn *hook;
+static support_body_fn *hook;
 static void *hook_arg;
 
 void __real_tocsin__mutex_unlock(struct tocsin__mutex *mutex);
@@ -27,7 +27,7 @@ void __wrap_tocsin__mutex_unlock(struct tocsin__mutex *mutex)
 
     __real_tocsin__mutex_unlock(mutex);
     if (hooked) {
-        unit_body_fn *fn = hook;
+        support_body_fn *fn = hook;
 
         hook = NULL;
         fn(hook_arg);
@@ -129,7 +129,7 @@ static void a_close_elsewhere_is_deferred_and_wakes_the_pool(void **state)
     (void)state;
     tocsin_pool_turn(pool); /* leaves the pool asleep */
     kicks = unit_load(&fake.kicks);
-    unit_elsewhere(close_here, ready);
+    support_elsewhere(close_here, ready);
     assert_int_equal(unit_load(&fake.kicks), kicks + 1);
     assert_int_equal(fake.detaches, 1); /* at once: this backend lets any thread */
     assert_false(live_of(ready));
@@ -150,7 +150,7 @@ static void an_event_after_the_close_reaches_nobody(void **state)
     (void)state;
     tocsin_pool_turn(pool);
     assert_int_equal(tocsin_fd_ready_poll(ready, TOCSIN_SLOT_READ, TOCSIN_IN, &cx), TOCSIN_PENDING);
-    unit_elsewhere(close_here, ready);
+    support_elsewhere(close_here, ready);
     unit_fake_event(&fake, id, TOCSIN_IN);
     tocsin_pool_turn(pool);
     assert_int_equal(unit_load(&counts.wakes), 0);
@@ -182,7 +182,7 @@ static void a_close_elsewhere_survives_the_end_of_the_pool(void **state)
     hook = close_the_pool;
     hook_arg = pool;
     hooked_lock = &pool->registrations.lock;
-    unit_elsewhere(close_here, ready);
+    support_elsewhere(close_here, ready);
     assert_null(hook);
     assert_int_equal(unit_load(&memory.live), 0);
 }
@@ -199,7 +199,7 @@ static void a_close_after_the_pools_end_frees_the_pool(void **state)
     assert_int_equal(tocsin_pool_close(pool), 0);
     assert_int_equal(tocsin_fd_ready_poll(ready, TOCSIN_SLOT_READ, TOCSIN_IN, &cx), -ESHUTDOWN);
     assert_true(unit_load(&memory.live) > 0);
-    unit_elsewhere(close_here, ready);
+    support_elsewhere(close_here, ready);
     assert_int_equal(unit_load(&counts.refs), 0);
     assert_int_equal(fake.detaches, 0); /* the backend is gone */
     assert_int_equal(unit_load(&memory.live), 0);
@@ -471,7 +471,7 @@ static void opened_and_closed_elsewhere_before_a_turn_is_never_attached(void **s
     struct tocsin_fd_ready *ready = open_ready(pool, 3);
 
     (void)state;
-    unit_elsewhere(close_here, ready);
+    support_elsewhere(close_here, ready);
     assert_false(is_free(pool, ready)); /* the inbox still has it */
     tocsin_pool_turn(pool);
     assert_true(is_free(pool, ready));
@@ -517,7 +517,7 @@ static void a_close_elsewhere_comes_before_the_open_that_follows(void **state)
     first = open_ready(pool, 3);
     tocsin_pool_turn(pool);
     assert_int_equal(attached_number, 3);
-    unit_elsewhere(close_here, first);
+    support_elsewhere(close_here, first);
     second = open_ready(pool, 3); /* the same number, after the close has returned */
     tocsin_pool_turn(pool);
     assert_int_equal(tocsin_fd_ready_poll(second, TOCSIN_SLOT_READ, TOCSIN_IN, &cx),

@@ -91,7 +91,7 @@ static void wakes_elsewhere_push_once(void **state)
     check_life(&task, 1, 0, 0);
     assert_int_equal(flags_of(&task), 0);
     kicks = unit_load(&fake.kicks);
-    unit_elsewhere(wake_twice, &task);
+    support_elsewhere(wake_twice, &task);
     assert_int_equal(flags_of(&task), TASK_INBOX);
     assert_ptr_equal(tocsin__inbox_take(&pool->inbox), &task.task.inbox_);
     assert_null(task.task.inbox_.next_); /* once */
@@ -188,7 +188,7 @@ static void an_ended_task_that_is_held_holds_the_pool(void **state)
     assert_true(unit_load(&memory.live) > 0);
     assert_int_equal(tocsin_task_join(&task.task, &result), 0);
     assert_int_equal(result, 5);
-    unit_elsewhere(wake_twice, &task); /* does nothing, safely */
+    support_elsewhere(wake_twice, &task); /* does nothing, safely */
     assert_int_equal(flags_of(&task) & TASK_INBOX, TASK_INBOX);
     assert_int_equal(tocsin_task_cancel(&task.task), -EALREADY);
     tocsin_task_unref(&task.task);
@@ -205,7 +205,7 @@ static void an_end_while_in_the_inbox_leaves_the_reference_to_the_drain(void **s
     (void)state;
     unit_task_spawn(&task, tocsin_pool_driver(pool), "");
     tocsin_pool_turn(pool);
-    unit_elsewhere(wake_twice, &task);
+    support_elsewhere(wake_twice, &task);
     tocsin__task_end(pool, &task.task);
     check_life(&task, 1, 1, 0);
     assert_int_equal(refs_of(&task), 2);
@@ -228,7 +228,7 @@ static void a_wake_after_the_inbox_closed_gives_up_its_mark(void **state)
     unit_task_spawn(&task, tocsin_pool_driver(pool), "");
     tocsin_pool_turn(pool);
     assert_null(tocsin__inbox_close(&pool->inbox));
-    unit_elsewhere(wake_twice, &task);
+    support_elsewhere(wake_twice, &task);
     assert_int_equal(flags_of(&task), 0);
     assert_int_equal(refs_of(&task), 2);
     close_pool(pool);
@@ -256,7 +256,7 @@ static void spawn_elsewhere_and_wake_here(void *arg)
 {
     struct remote *remote = arg;
 
-    unit_elsewhere(spawn_elsewhere, remote);
+    support_elsewhere(spawn_elsewhere, remote);
     wake_twice(remote->task);
     UNIT_CHECK(remote->pool->queue.head == NULL);
 }
@@ -299,7 +299,7 @@ static void a_cancelled_task_is_polled_no_more(void **state)
     unit_task_spawn(&there, tocsin_pool_driver(pool), "");
     tocsin_pool_turn(pool);
     unit_in_turn(pool, cancel_here, &here);
-    unit_elsewhere(cancel_here, &there);
+    support_elsewhere(cancel_here, &there);
     check_life(&there, 1, 0, 0);
     assert_int_equal(tocsin_pool_run(pool), 0);
     check_life(&here, 1, 1, 0);

@@ -224,13 +224,13 @@ static void readers_see_whole_rows_only(void **state)
     struct tocsin_pool *pool = open_pool();
     struct readers readers = {.pool = pool};
     struct tocsin_task task = {.ops_ = NULL};
-    unsigned rounds = unit_scaled(100000);
-    struct unit_thread reader;
+    unsigned rounds = support_scaled(100000);
+    struct support_thread reader;
 
     (void)state;
     atomic_init(&readers.stop, false);
-    unit_pin(0);
-    unit_thread_start(&reader, 1, read_until_stopped, &readers);
+    support_pin(0);
+    support_thread_start(&reader, 1, read_until_stopped, &readers);
     for (unsigned i = 0; i < rounds; i++) {
         const char *name = names[i % UNIT_COUNT(names)];
         struct tocsin__row *row = tocsin__row_take(pool, i % 2 == 0);
@@ -241,7 +241,7 @@ static void readers_see_whole_rows_only(void **state)
         tocsin__row_free(pool, row);
     }
     atomic_store_explicit(&readers.stop, true, memory_order_relaxed);
-    unit_thread_join(&reader);
+    support_thread_join(&reader);
     tocsin_pool_close(pool);
 }
 

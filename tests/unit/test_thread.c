@@ -61,7 +61,7 @@ static void the_thread_ends_with_its_last_driver(void **state)
 {
     struct tocsin_pool_thread *thread;
     struct tocsin_driver *driver;
-    unsigned rounds = unit_scaled(200);
+    unsigned rounds = support_scaled(200);
 
     (void)state;
     for (unsigned i = 0; i < rounds; i++) {

@@ -407,7 +407,7 @@ static void move_elsewhere(struct tocsin_timer *timer, uint64_t deadline_ns)
 {
     struct move move = {timer, deadline_ns};
 
-    unit_elsewhere(move_here, &move);
+    support_elsewhere(move_here, &move);
 }
 
 static void a_move_to_later_kicks_nobody_and_one_to_earlier_once(void **state)
@@ -460,7 +460,7 @@ static void a_move_that_came_before_a_disarm_does_not_undo_it(void **state)
 }
 
 /* Called once before the next push to an inbox. */
-static unit_body_fn *before_push;
+static support_body_fn *before_push;
 static void *before_push_arg;
 
 bool __real_tocsin__inbox_push(struct tocsin__inbox *inbox, struct tocsin_item_ *item);
@@ -468,7 +468,7 @@ bool __wrap_tocsin__inbox_push(struct tocsin__inbox *inbox, struct tocsin_item_ 
 
 bool __wrap_tocsin__inbox_push(struct tocsin__inbox *inbox, struct tocsin_item_ *item)
 {
-    unit_body_fn *fn = before_push;
+    support_body_fn *fn = before_push;
 
     before_push = NULL;
     if (fn != NULL) {

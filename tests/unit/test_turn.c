@@ -41,7 +41,7 @@ static int yield_until(struct unit_task *task, struct tocsin_context *cx)
     return unit_load(&task->polls) < *until ? tocsin_task_yield(cx) : 0;
 }
 
-/* Run one task for @polls polls of @poll_cost_ns each.  Returns: how often the backend was asked. */
+/* Run a task for @polls polls of @poll_cost_ns each.  Returns: how often the backend was asked. */
 static unsigned looks_during(const struct tocsin_pool_options *options, unsigned polls,
                              uint64_t poll_cost_ns)
 {

@@ -238,20 +238,20 @@ static unsigned sleep_until_seen(struct race *race, unsigned total)
 static void of_two_wakers_one_kicks_and_no_wake_is_lost(void **state)
 {
     static struct race race;
-    struct unit_thread wakers[2];
+    struct support_thread wakers[2];
     unsigned sleeps;
     int left;
 
     (void)state;
     tocsin__wake_init(&race.wake);
     sem_init(&race.kick, 0, 0);
-    race.rounds = unit_scaled(50000);
+    race.rounds = support_scaled(50000);
     for (unsigned i = 0; i < 2; i++) {
-        unit_thread_start(&wakers[i], i, post_often, &race);
+        support_thread_start(&wakers[i], i, post_often, &race);
     }
     sleeps = sleep_until_seen(&race, 2 * race.rounds);
     for (unsigned i = 0; i < 2; i++) {
-        unit_thread_join(&wakers[i]);
+        support_thread_join(&wakers[i]);
     }
     assert_int_equal(unit_load(&race.kicks), sleeps); /* W1 */
     assert_int_equal(sem_getvalue(&race.kick, &left), 0);
@@ -280,23 +280,23 @@ static void publish_late_timer(void *arg)
  */
 static void timer_that_changes_nothing_publishes_all_the_same(void **state)
 {
-    unsigned rounds = unit_scaled(50);
+    unsigned rounds = support_scaled(50);
 
     (void)state;
     for (unsigned i = 0; i < rounds; i++) {
         struct handover handover = {.plain = 0};
-        struct unit_thread thread;
+        struct support_thread thread;
 
         tocsin__wake_init(&handover.wake);
         atomic_init(&handover.done, false);
         assert_true(tocsin__wake_try_sleep(&handover.wake, DEADLINE));
-        unit_thread_start(&thread, 1, publish_late_timer, &handover);
+        support_thread_start(&thread, 1, publish_late_timer, &handover);
         while (!atomic_load_explicit(&handover.done, memory_order_relaxed)) {
         }
         tocsin__wake_waited(&handover.wake);
         tocsin__wake_begin_turn(&handover.wake);
         assert_int_equal(handover.plain, 1);
-        unit_thread_join(&thread);
+        support_thread_join(&thread);
     }
 }
 
@@ -316,24 +316,24 @@ static void publish_to_a_running_loop(void *arg)
  */
 static void post_that_changes_nothing_publishes_all_the_same(void **state)
 {
-    unsigned rounds = unit_scaled(50);
+    unsigned rounds = support_scaled(50);
 
     (void)state;
     for (unsigned i = 0; i < rounds; i++) {
         struct handover handover = {.plain = 0};
-        struct unit_thread thread;
+        struct support_thread thread;
 
         tocsin__wake_init(&handover.wake);
         atomic_init(&handover.done, false);
         if (i % 2 == 1) {
             assert_false(tocsin__wake_post(&handover.wake));
         }
-        unit_thread_start(&thread, 1, publish_to_a_running_loop, &handover);
+        support_thread_start(&thread, 1, publish_to_a_running_loop, &handover);
         while (!atomic_load_explicit(&handover.done, memory_order_relaxed)) {
         }
         tocsin__wake_begin_turn(&handover.wake);
         assert_int_equal(handover.plain, 1);
-        unit_thread_join(&thread);
+        support_thread_join(&thread);
     }
 }
 
@@ -368,15 +368,15 @@ static void earlier_timer_never_sleeps_through(void **state)
 {
     static struct alarm_clock clock;
     uint64_t known_ns = TOCSIN_NEVER_NS;
-    struct unit_thread mover;
+    struct support_thread mover;
     unsigned seen = 0;
 
     (void)state;
     tocsin__wake_init(&clock.wake);
     sem_init(&clock.kick, 0, 0);
     atomic_init(&clock.earliest, TOCSIN_NEVER_NS);
-    clock.rounds = unit_scaled(20000);
-    unit_thread_start(&mover, 1, move_earlier, &clock);
+    clock.rounds = support_scaled(20000);
+    support_thread_start(&mover, 1, move_earlier, &clock);
     while (seen < clock.rounds) {
         uint64_t earliest_ns;
 
@@ -391,7 +391,7 @@ static void earlier_timer_never_sleeps_through(void **state)
             tocsin__wake_waited(&clock.wake);
         }
     }
-    unit_thread_join(&mover);
+    support_thread_join(&mover);
     sem_destroy(&clock.kick);
 }
 

@@ -47,25 +47,8 @@ _Noreturn void unit_check_failed(const char *file, int line, const char *conditi
     abort();
 }
 
-bool unit_on_valgrind(void)
-{
-    const char *preload = getenv("LD_PRELOAD");
-
-    return preload != NULL && strstr(preload, "vgpreload") != NULL;
-}
-
-unsigned unit_scaled(unsigned count)
-{
-    const char *scale = getenv("TOCSIN_TEST_SCALE");
-    unsigned long divisor = scale != NULL ? strtoul(scale, NULL, 10) : 1;
-
-    divisor = divisor > 0 ? divisor : 1;
-    divisor *= unit_on_valgrind() ? 50 : 1;
-    return count > divisor ? (unsigned)(count / divisor) : 1;
-}
-
 /* Run in a child whose standard error comes to @output.  Returns: its wait status. */
-static int run_in_child(unit_body_fn *fn, void *arg, char *output)
+static int run_in_child(support_body_fn *fn, void *arg, char *output)
 {
     size_t length = 0;
     int status;
@@ -100,7 +83,7 @@ static int run_in_child(unit_body_fn *fn, void *arg, char *output)
     return status;
 }
 
-void unit_expect_abort(unit_body_fn *fn, void *arg, const char *message)
+void unit_expect_abort(support_body_fn *fn, void *arg, const char *message)
 {
     char output[OUTPUT_MAX];
     int status = run_in_child(fn, arg, output);
@@ -113,7 +96,7 @@ void unit_expect_abort(unit_body_fn *fn, void *arg, const char *message)
     }
 }
 
-void unit_expect_return(unit_body_fn *fn, void *arg)
+void unit_expect_return(support_body_fn *fn, void *arg)
 {
     char output[OUTPUT_MAX];
     int status = run_in_child(fn, arg, output);
@@ -121,70 +104,6 @@ void unit_expect_return(unit_body_fn *fn, void *arg)
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         fail_msg("status %x: %s", (unsigned)status, output);
     }
-}
-
-void unit_pin(unsigned processor)
-{
-    cpu_set_t allowed;
-    cpu_set_t one;
-    unsigned count;
-
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0) {
-        return;
-    }
-    count = (unsigned)CPU_COUNT(&allowed);
-    processor %= count > 0 ? count : 1;
-    for (size_t i = 0; i < CPU_SETSIZE; i++) {
-        if (CPU_ISSET(i, &allowed) && processor-- == 0) {
-            CPU_ZERO(&one);
-            CPU_SET(i, &one);
-            sched_setaffinity(0, sizeof(one), &one); /* a hint: no test rests on it */
-            return;
-        }
-    }
-}
-
-static void *thread_main(void *arg)
-{
-    struct unit_thread *thread = arg;
-
-    unit_pin(thread->processor);
-    thread->fn(thread->arg);
-    return NULL;
-}
-
-void unit_thread_start(struct unit_thread *thread, unsigned processor, unit_body_fn *fn, void *arg)
-{
-    thread->fn = fn;
-    thread->arg = arg;
-    thread->processor = processor;
-    UNIT_CHECK(pthread_create(&thread->thread, NULL, thread_main, thread) == 0);
-}
-
-void unit_thread_join(struct unit_thread *thread)
-{
-    UNIT_CHECK(pthread_join(thread->thread, NULL) == 0);
-}
-
-void unit_elsewhere(unit_body_fn *fn, void *arg)
-{
-    struct unit_thread thread;
-
-    unit_thread_start(&thread, 1, fn, arg);
-    unit_thread_join(&thread);
-}
-
-uint64_t unit_random_next(struct unit_random *random)
-{
-    random->state ^= random->state << 13;
-    random->state ^= random->state >> 7;
-    random->state ^= random->state << 17;
-    return random->state;
-}
-
-uint32_t unit_random_below(struct unit_random *random, uint32_t bound)
-{
-    return (uint32_t)((unit_random_next(random) >> 32) * bound >> 32);
 }
 
 /* What stands before each block; keeps it as aligned as malloc(3) made it. */
@@ -305,7 +224,7 @@ const struct tocsin_task_ops unit_task_ops = {
 };
 
 struct in_turn {
-    unit_body_fn *fn;
+    support_body_fn *fn;
     void *arg;
 };
 
@@ -317,7 +236,7 @@ static void call_in_turn(void *arg, int status)
     in_turn->fn(in_turn->arg);
 }
 
-void unit_in_turn(struct tocsin_pool *pool, unit_body_fn *fn, void *arg)
+void unit_in_turn(struct tocsin_pool *pool, support_body_fn *fn, void *arg)
 {
     struct in_turn in_turn = {fn, arg};
 

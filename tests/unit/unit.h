@@ -9,7 +9,6 @@
 #ifndef TOCSIN_TESTS_UNIT_UNIT_H
 #define TOCSIN_TESTS_UNIT_UNIT_H
 
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -20,6 +19,8 @@
 #include <cmocka.h>
 
 #include <tocsin/tocsin.h>
+
+#include "tests/unit/support.h"
 
 #define UNIT_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -42,49 +43,13 @@ void unit_skip(const char *reason);
     ((condition) ? (void)0 : unit_check_failed(__FILE__, __LINE__, #condition))
 _Noreturn void unit_check_failed(const char *file, int line, const char *condition);
 
-/* Does this run under valgrind? */
-bool unit_on_valgrind(void);
-
-/*
- * How often to do something: @count, divided by TOCSIN_TEST_SCALE where that is set, and by 50
- * under valgrind; at least 1.
- */
-unsigned unit_scaled(unsigned count);
-
-typedef void unit_body_fn(void *arg);
-
 /*
  * Run @fn(@arg) in a forked child: it must abort, having printed @message to standard error.
  */
-void unit_expect_abort(unit_body_fn *fn, void *arg, const char *message);
+void unit_expect_abort(support_body_fn *fn, void *arg, const char *message);
 
 /* Run @fn(@arg) in a forked child: it must return.  Its own UNIT_CHECK() may fail it. */
-void unit_expect_return(unit_body_fn *fn, void *arg);
-
-/* A thread pinned to a processor of its own, where there are two. */
-struct unit_thread {
-    pthread_t thread;
-    unit_body_fn *fn;
-    void *arg;
-    unsigned processor;
-};
-
-void unit_thread_start(struct unit_thread *thread, unsigned processor, unit_body_fn *fn, void *arg);
-void unit_thread_join(struct unit_thread *thread);
-
-/* Pin the calling thread to one of the processors it may use. */
-void unit_pin(unsigned processor);
-
-/* Run @fn(@arg) on another thread, to its end. */
-void unit_elsewhere(unit_body_fn *fn, void *arg);
-
-/* Seeded numbers: xorshift. */
-struct unit_random {
-    uint64_t state; /* never 0 */
-};
-
-uint64_t unit_random_next(struct unit_random *random);
-uint32_t unit_random_below(struct unit_random *random, uint32_t bound);
+void unit_expect_return(support_body_fn *fn, void *arg);
 
 /* An allocator that counts, fails when told to, and overwrites what is freed. */
 struct unit_memory {
@@ -125,7 +90,7 @@ struct unit_task {
 extern const struct tocsin_task_ops unit_task_ops;
 
 /* Run @fn(@arg) inside a turn of @pool, on this thread. */
-void unit_in_turn(struct tocsin_pool *pool, unit_body_fn *fn, void *arg);
+void unit_in_turn(struct tocsin_pool *pool, support_body_fn *fn, void *arg);
 
 /* Spawn on @driver, holding a reference: give it back with tocsin_task_unref(). */
 void unit_task_spawn(struct unit_task *task, struct tocsin_driver *driver, const char *name);
