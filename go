@@ -34,6 +34,7 @@ installed() {
     case $1 in
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
     libc6-dbg) [ -d /usr/lib/debug/.build-id ] ;;
+    liburing-dev) [ -e /usr/include/liburing.h ] || { have pkg-config && pkg-config liburing; } ;;
     libcmocka-dev) [ -e /usr/include/cmocka.h ] || { have pkg-config && pkg-config cmocka; } ;;
     ninja-build) have ninja ;;
     *) have "$1" ;;
@@ -72,8 +73,8 @@ need() {
     fi
 }
 
-BUILDING=(gcc libc6-dev meson ninja-build)
-TESTING=("${BUILDING[@]}" g++ pkg-config libcmocka-dev python3 curl wrk patch)
+BUILDING=(gcc libc6-dev liburing-dev meson ninja-build pkg-config)
+TESTING=("${BUILDING[@]}" g++ libcmocka-dev python3 curl wrk patch)
 
 # build FOLDER OPTION ...: set it up if it is not, and compile.
 build() {

@@ -9,11 +9,17 @@
 #ifdef __linux__
 #include "backends/epoll/epoll.h"
 #endif
+#ifdef TOCSIN_HAVE_URING
+#include "backends/uring/uring.h"
+#endif
 
 /* The platform's own comes first: it is the default. */
 static const struct tocsin_backend backends[] = {
 #ifdef __linux__
     {.ops = &tocsin__backend_epoll},
+#endif
+#ifdef TOCSIN_HAVE_URING
+    {.ops = &tocsin__backend_uring},
 #endif
 };
 

@@ -36,11 +36,15 @@ struct tocsin__thread {
     pthread_t thread;
 };
 
-int tocsin__thread_start(struct tocsin__thread *thread, const char *name, void *(*main)(void *),
-                         void *arg);
+int tocsin__thread_start(struct tocsin__thread *thread, void *(*main)(void *), void *arg);
+/*
+ * Name the calling thread, cut to 15 bytes.  For another thread glibc would open a file, and that
+ * descriptor would be missing elsewhere for a moment.
+ */
+void tocsin__thread_set_name(const char *name);
 void tocsin__thread_join(struct tocsin__thread *thread);
 
-/* A value that differs between threads that are alive; never 0. */
+/* A value of this thread alone, also after its end (a pthread_t comes back); never 0. */
 uintptr_t tocsin__thread_id(void);
 
 /* How many processors this process may use. */

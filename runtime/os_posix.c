@@ -58,18 +58,17 @@ void tocsin__cond_signal(struct tocsin__cond *cond)
     pthread_cond_signal(&cond->cond);
 }
 
-int tocsin__thread_start(struct tocsin__thread *thread, const char *name, void *(*main)(void *),
-                         void *arg)
+int tocsin__thread_start(struct tocsin__thread *thread, void *(*main)(void *), void *arg)
+{
+    return -pthread_create(&thread->thread, NULL, main, arg);
+}
+
+void tocsin__thread_set_name(const char *name)
 {
     char short_name[16]; /* pthread_setname_np(3) refuses longer ones */
-    int error = pthread_create(&thread->thread, NULL, main, arg);
 
-    if (error != 0) {
-        return -error;
-    }
     snprintf(short_name, sizeof(short_name), "%s", name);
-    pthread_setname_np(thread->thread, short_name);
-    return 0;
+    pthread_setname_np(pthread_self(), short_name);
 }
 
 void tocsin__thread_join(struct tocsin__thread *thread)
@@ -81,7 +80,15 @@ void tocsin__thread_join(struct tocsin__thread *thread)
 
 uintptr_t tocsin__thread_id(void)
 {
-    return (uintptr_t)pthread_self();
+    /* THREAD-1: the id that the next thread gets; nothing is published by it. */
+    static _Atomic(uintptr_t) next = 1;
+    static _Thread_local uintptr_t own;
+
+    if (own == 0) {
+        /* THREAD-1 relaxed: only that no two threads get the same. */
+        own = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed);
+    }
+    return own;
 }
 
 unsigned tocsin__processors(void)

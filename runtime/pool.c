@@ -242,6 +242,18 @@ static int init_locks(struct tocsin_pool *pool)
     return r < 0 ? r : tocsin__registrations_init(&pool->registrations);
 }
 
+/* The backend may ask who it is opened for: it allocates by the pool's allocator. */
+static int open_backend(struct tocsin_pool *pool)
+{
+    struct tocsin_pool *outer = tocsin__running;
+    int r;
+
+    tocsin__running = pool;
+    r = pool->driver.ops->open(pool->driver.backend_state, pool->backend.arg);
+    tocsin__running = outer;
+    return r;
+}
+
 int tocsin_pool_open(struct tocsin_pool **out_pool, const struct tocsin_backend *backend,
                      const struct tocsin_pool_options *options)
 {
@@ -272,13 +284,14 @@ int tocsin_pool_open(struct tocsin_pool **out_pool, const struct tocsin_backend 
     pool->backend = *backend;
     pool->driver.ops = backend->ops;
     pool->due_tail = &pool->due;
+    pool->parked_ns = TOCSIN_NEVER_NS;
     set_options(pool, options);
     tocsin__wake_init(&pool->wake);
     tocsin__inbox_init(&pool->inbox);
     atomic_init(&pool->refs, 1);
     r = init_locks(pool);
     r = r < 0 ? r : alloc_parts(pool);
-    r = r < 0 ? r : backend->ops->open(pool->driver.backend_state, backend->arg);
+    r = r < 0 ? r : open_backend(pool);
     if (r < 0) {
         free_pool(pool);
         return r;

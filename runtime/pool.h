@@ -95,11 +95,12 @@ struct tocsin_pool {
     struct tocsin__wakers wakers;
     struct tocsin_item_ *spare_posts; /* ended posts, to be used again */
     size_t spare_posts_count;
-    bool hosted; /* its descriptor was given out */
-    bool bound;  /* this thread counts it in tocsin__pools_bound */
+    uint64_t parked_ns; /* hosted, between turns: when the next is due at the latest */
+    bool hosted;        /* its descriptor was given out */
+    bool bound;         /* this thread counts it in tocsin__pools_bound */
 };
 
-/* The pool that this thread is running, innermost; NULL outside of all turns. */
+/* The pool that this thread is running, innermost, or opening; NULL outside of all that. */
 extern _Thread_local struct tocsin_pool *tocsin__running;
 
 static inline struct tocsin_pool *tocsin__pool_of(const struct tocsin_driver *driver)
@@ -149,6 +150,8 @@ void tocsin__turn_batch(struct tocsin_pool *pool);
 bool tocsin__turn_wants_look(const struct tocsin_pool *pool);
 int tocsin__turn_look(struct tocsin_pool *pool);
 int tocsin__turn_sleep(struct tocsin_pool *pool);
+/* The way into sleep, of which *@deadline_ns may become shorter.  False: take another turn. */
+bool tocsin__turn_prepare(struct tocsin_pool *pool, uint64_t *deadline_ns);
 void tocsin__wakers_wake(struct tocsin__wakers *wakers);
 void tocsin__inbox_drain(struct tocsin_pool *pool, struct tocsin_item_ *chain);
 

@@ -39,13 +39,26 @@ void tocsin_pool_stop(struct tocsin_pool *pool)
     tocsin__pool_unref(pool);
 }
 
+/* Is there something to run without asking the backend? */
+static bool has_work(const struct tocsin_pool *pool)
+{
+    return pool->queue.head != NULL || pool->due != NULL;
+}
+
+/* Has no other thread sent anything to the backend?  Only after is_alive() has seen drivers go. */
+static bool has_nothing_to_harvest(struct tocsin_pool *pool)
+{
+    return pool->driver.ops->prepare == NULL ||
+           pool->driver.ops->prepare(pool->driver.backend_state, TOCSIN_NEVER_NS) != 0;
+}
+
 static bool is_done(struct tocsin_pool *pool, const struct tocsin_task *until)
 {
     if (until != NULL) {
         return (tocsin__task_flags(until) & TASK_ENDED) != 0;
     }
-    return pool->queue.head == NULL && !tocsin__is_alive(pool) &&
-           !tocsin__wake_is_woken(&pool->wake);
+    return !has_work(pool) && !tocsin__is_alive(pool) && !tocsin__wake_is_woken(&pool->wake) &&
+           has_nothing_to_harvest(pool);
 }
 
 /*
@@ -67,7 +80,7 @@ static int run_turns(struct tocsin_pool *pool, const struct tocsin_task *until)
         if (is_done(pool, until)) {
             return 0;
         }
-        if (pool->queue.head == NULL && !tocsin__wake_is_woken(&pool->wake)) {
+        if (!has_work(pool) && !tocsin__wake_is_woken(&pool->wake)) {
             r = tocsin__turn_sleep(pool);
         } else if (tocsin__turn_wants_look(pool)) {
             r = tocsin__turn_look(pool);
@@ -173,31 +186,38 @@ int tocsin_pool_poll_fd(struct tocsin_pool *pool)
 
 uint64_t tocsin_pool_next_deadline(struct tocsin_pool *pool)
 {
+    uint64_t next_ns;
+
     if (tocsin__is_forked(pool)) {
         return TOCSIN_NEVER_NS;
     }
     tocsin__assert_thread(pool);
-    if (pool->queue.head != NULL || tocsin__wake_is_woken(&pool->wake)) {
+    if (has_work(pool) || tocsin__wake_is_woken(&pool->wake)) {
         return 0;
     }
-    return tocsin__heap_next_ns(&pool->heap);
+    next_ns = tocsin__heap_next_ns(&pool->heap);
+    return next_ns < pool->parked_ns ? next_ns : pool->parked_ns;
 }
 
 /* Leave the word asleep until the next deadline, or a kick where work remains. */
 static void park_hosted(struct tocsin_pool *pool)
 {
     uint64_t deadline_ns = tocsin__heap_next_ns(&pool->heap);
-
-    if (pool->hosted) {
-        pool->driver.ops->host(pool->driver.backend_state, deadline_ns);
-    }
     /*
      * Timers that are due and did not fit in this turn's budget are work, too: no timer tells
      * again.
      */
-    if (pool->queue.head != NULL || deadline_ns <= pool->now_ns ||
-        !tocsin__wake_try_sleep(&pool->wake, deadline_ns)) {
+    bool is_due = has_work(pool) || deadline_ns <= pool->now_ns;
+
+    pool->parked_ns = 0;
+    if (is_due || !tocsin__turn_prepare(pool, &deadline_ns)) {
+        deadline_ns = tocsin__heap_next_ns(&pool->heap);
         tocsin__pool_kick(pool);
+    } else {
+        pool->parked_ns = deadline_ns;
+    }
+    if (pool->hosted) {
+        pool->driver.ops->host(pool->driver.backend_state, deadline_ns);
     }
 }
 

@@ -2,6 +2,7 @@
  * A pool on a thread of its own, and a whole program on a pool.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 
 struct tocsin_pool_thread {
     struct tocsin__thread thread;
+    char name[16]; /* as much as the kernel keeps */
     struct tocsin_backend backend;
     bool has_backend;
     struct tocsin_pool_options options;
@@ -38,9 +40,10 @@ static void *thread_main(void *arg)
 {
     struct tocsin_pool_thread *thread = arg;
     struct tocsin_pool *pool;
-    int r =
-        tocsin_pool_open(&pool, thread->has_backend ? &thread->backend : NULL, &thread->options);
+    int r;
 
+    tocsin__thread_set_name(thread->name);
+    r = tocsin_pool_open(&pool, thread->has_backend ? &thread->backend : NULL, &thread->options);
     if (r < 0) {
         tell_opened(thread, r, NULL);
         return NULL;
@@ -103,7 +106,8 @@ int tocsin_pool_spawn_thread(struct tocsin_pool_thread **out_thread,
     if (options != NULL) {
         thread->options = *options;
     }
-    r = tocsin__thread_start(&thread->thread, name != NULL ? name : "tocsin", thread_main, thread);
+    snprintf(thread->name, sizeof(thread->name), "%s", name != NULL ? name : "tocsin");
+    r = tocsin__thread_start(&thread->thread, thread_main, thread);
     if (r < 0) {
         destroy(thread);
         return r;

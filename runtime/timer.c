@@ -250,6 +250,9 @@ int tocsin_timer_poll(struct tocsin_timer *timer, struct tocsin_context *cx, uin
     if (timer->fn_ != NULL) {
         return -EINVAL;
     }
+    if (deadline_ns != 0) {
+        settle_moves(pool, timer); /* what was moved before this is not to override it */
+    }
     fired = (timer->state_ & STATE_FIRED) != 0;
     /* Asking again for the same leaves alone what was moved meanwhile, by arm or another thread. */
     if (deadline_ns != 0 &&
@@ -306,7 +309,8 @@ static void fire(struct tocsin_pool *pool, struct tocsin_timer *timer)
     tocsin_waker_wake(&waker);
 }
 
-void tocsin__timers_expire(struct tocsin_pool *pool)
+/* Take what is due from the heap, behind what is left of the turn before. */
+static void take_due(struct tocsin_pool *pool)
 {
     uint32_t budget = pool->options.budget_polls;
     struct tocsin_timer *timer;
@@ -320,9 +324,25 @@ void tocsin__timers_expire(struct tocsin_pool *pool)
         *pool->due_tail = timer;
         pool->due_tail = &timer->next_;
     }
+}
+
+void tocsin__timers_expire(struct tocsin_pool *pool)
+{
+    uint32_t until_clock = pool->options.clock_polls;
+    struct tocsin_timer *timer;
+
+    if (pool->due == NULL) {
+        take_due(pool);
+    }
     while ((timer = pool->due) != NULL && !tocsin__is_forked(pool)) {
         take_out(pool, timer);
         fire(pool, timer);
+        if (--until_clock == 0) { /* F1 holds for callbacks, too */
+            until_clock = pool->options.clock_polls;
+            if (tocsin_pool_now_ns(pool) - pool->looked_ns >= pool->options.budget_ns) {
+                return; /* the rest comes in the next turn */
+            }
+        }
     }
 }
 

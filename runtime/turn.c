@@ -1,7 +1,7 @@
 /*
  * A turn of the pool: design 4.2, and fairness, design 4.3.
  *
- *   begin    begin_turn; drain the inbox; expire timers; free the deferred
+ *   begin    begin_turn; drain the inbox; expire timers; harvest completions; free the deferred
  *   batch    polls, until the budget is used up, the time is up, or nothing is queued
  *   then     look at the backend when fairness asks for it, or sleep in it
  *
@@ -70,6 +70,12 @@ void tocsin__turn_begin(struct tocsin_pool *pool)
     tocsin__inbox_drain(pool, tocsin__inbox_take(&pool->inbox)); /* only after begin_turn: W2 */
     pool->now_ns = tocsin_pool_now_ns(pool);
     tocsin__timers_expire(pool);
+    if (pool->driver.ops->harvest != NULL && !tocsin__is_forked(pool)) {
+        pool->driver.ops->harvest(pool->driver.backend_state);
+    }
+    if (tocsin__is_forked(pool)) {
+        return; /* a callback forked: what is left, and what the kernel shares, is the parent's */
+    }
     tocsin__deferred_free(pool);
 }
 
@@ -162,6 +168,14 @@ static int poll_busily(struct tocsin_pool *pool, uint64_t deadline_ns)
     return 0;
 }
 
+bool tocsin__turn_prepare(struct tocsin_pool *pool, uint64_t *deadline_ns)
+{
+    if (pool->driver.ops->prepare != NULL) {
+        *deadline_ns = pool->driver.ops->prepare(pool->driver.backend_state, *deadline_ns);
+    }
+    return *deadline_ns != 0 && tocsin__wake_try_sleep(&pool->wake, *deadline_ns);
+}
+
 int tocsin__turn_sleep(struct tocsin_pool *pool)
 {
     uint64_t deadline_ns = tocsin__heap_next_ns(&pool->heap);
@@ -174,7 +188,7 @@ int tocsin__turn_sleep(struct tocsin_pool *pool)
         }
         deadline_ns = tocsin__heap_next_ns(&pool->heap);
     }
-    if (!tocsin__wake_try_sleep(&pool->wake, deadline_ns)) {
+    if (!tocsin__turn_prepare(pool, &deadline_ns)) {
         return tocsin__turn_wants_look(pool) ? tocsin__turn_look(pool) : 0;
     }
     pool->events.count = 0;

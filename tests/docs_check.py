@@ -78,10 +78,19 @@ def compile_c(text, scratch, *more):
     return ran.returncode == 0, ran.stdout
 
 
+def libraries_of(library):
+    """What a program links beside the static library: liburing, where that was built with it."""
+    described = library.parent / "meson-private/tocsin.pc"
+    private = re.findall(r"^(?:Requires|Libs)\.private:(.*)$",
+                         described.read_text() if described.exists() else "", re.M)
+    return ["-luring"] if "uring" in " ".join(private) else []
+
+
 def compile_block(name, line, given, code, library, scratch):
     marker = f'#line {line + 1} "{name}"\n'
     if re.search(r"^int main\(", code, re.M):
-        return compile_c(marker + code, scratch, library, "-pthread", "-o", scratch / "program")
+        return compile_c(marker + code, scratch, library, *libraries_of(library), "-pthread",
+                         "-o", scratch / "program")
     before = PRELUDE + given + "\n"
     succeeded, output = compile_c(before + marker + code, scratch, "-fsyntax-only", *PIECE)
     if succeeded:

@@ -8,6 +8,9 @@
  * rounded up to milliseconds: late, never early (T1).  A hosted pool gets a timerfd inside the
  * instance, so that the epoll descriptor alone tells its host everything.
  *
+ * A ring is made at the first submission and registered under a token of its own.  It never uses
+ * DEFER_TASKRUN: such a ring's descriptor does not end an epoll_wait (measured on Linux 6.18).
+ *
  * Invariants
  *   E1  Between wait and the walk nothing is taken from the kernel: what does not fit stays there.
  *   E2  A kick that comes at any moment makes the next, or the current, epoll_wait return (W4).
@@ -23,12 +26,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backends/ring/host.h"
+
 #define NS_PER_S UINT64_C(1000000000)
 #define NS_PER_MS UINT64_C(1000000)
 
 /* Tokens of what is not a watch; no watch has such an id: its low half is never 0. */
 #define TOKEN_KICK UINT64_C(0)
 #define TOKEN_TIMER (UINT64_C(1) << 32)
+#define TOKEN_RING (UINT64_C(2) << 32)
 
 enum {
     EVENTS_MAX = 256, /* taken at once; bounds the work of one turn */
@@ -40,6 +46,7 @@ struct epoll_state {
     int timer_fd;       /* -1 until the pool is hosted */
     bool has_no_pwait2; /* the kernel said ENOSYS, or a filter EPERM */
     uint64_t hosted_ns; /* what timer_fd is set to */
+    struct uring_host ring;
     struct epoll_event events[EVENTS_MAX];
 };
 
@@ -52,12 +59,27 @@ static int add(struct epoll_state *epoll, int fd, uint32_t events, uint64_t toke
     return epoll_ctl(epoll->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0 ? -errno : 0;
 }
 
+/* Any completion is a new edge; what it says is found at the top of the next turn. */
+static int ring_made(struct uring_host *host, int ring_fd)
+{
+    struct epoll_state *epoll =
+        (struct epoll_state *)(void *)((char *)host - offsetof(struct epoll_state, ring));
+
+    return add(epoll, ring_fd, EPOLLIN | EPOLLET, TOKEN_RING);
+}
+
 static int be_epoll_open(void *state, void *arg)
 {
     struct epoll_state *epoll = state;
     int r;
 
-    (void)arg;
+    epoll->ring.flags = URING_TOKEN_FLAGS;
+    epoll->ring.features = URING_TOKEN_FEATURES;
+    epoll->ring.made = ring_made;
+    r = tocsin__uring_host_init(&epoll->ring, arg);
+    if (r < 0) {
+        return r;
+    }
     epoll->timer_fd = -1;
     epoll->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (epoll->epoll_fd < 0) {
@@ -88,7 +110,7 @@ static void be_epoll_close(void *state, enum tocsin_backend_close how)
 {
     struct epoll_state *epoll = state;
 
-    (void)how;
+    tocsin__uring_host_close(&epoll->ring, how);
     if (epoll->timer_fd >= 0) {
         close(epoll->timer_fd);
     }
@@ -171,7 +193,8 @@ static int collect(struct epoll_state *epoll, uint64_t delay_ns, struct tocsin_b
     for (int i = 0; i < n; i++) {
         const struct epoll_event *event = &epoll->events[i];
 
-        if (event->data.u64 != TOKEN_KICK && event->data.u64 != TOKEN_TIMER) {
+        if (event->data.u64 != TOKEN_KICK && event->data.u64 != TOKEN_TIMER &&
+            event->data.u64 != TOKEN_RING) {
             tocsin_backend_report(list, event->data.u64, events_from_epoll(event->events));
         }
     }
@@ -191,7 +214,31 @@ static int be_epoll_wait(void *state, uint64_t deadline_ns, struct tocsin_backen
 
 static int be_epoll_look(void *state, struct tocsin_backend_events *list)
 {
+    struct epoll_state *epoll = state;
+
+    tocsin__uring_host_flush(&epoll->ring);
     return collect(state, 0, list);
+}
+
+static uint64_t be_epoll_prepare(void *state, uint64_t deadline_ns)
+{
+    struct epoll_state *epoll = state;
+
+    return tocsin__uring_host_prepare(&epoll->ring, deadline_ns);
+}
+
+static void be_epoll_harvest(void *state)
+{
+    struct epoll_state *epoll = state;
+
+    tocsin__uring_host_harvest(&epoll->ring);
+}
+
+static struct uring_host *be_epoll_uring(void *state)
+{
+    struct epoll_state *epoll = state;
+
+    return &epoll->ring;
 }
 
 static void be_epoll_kick(void *state)
@@ -270,7 +317,7 @@ const struct tocsin_backend_ops tocsin__backend_epoll = {
     .features = TOCSIN_BACKEND_EDGE | TOCSIN_BACKEND_ANY_THREAD_ATTACH |
                 TOCSIN_BACKEND_EXACT_EVENTS | TOCSIN_BACKEND_FINE_DEADLINE |
                 TOCSIN_BACKEND_DESCRIPTORS | TOCSIN_BACKEND_SOCKETS |
-                TOCSIN_BACKEND_FOREIGN_THREADS | TOCSIN_BACKEND_POLL_HANDLE,
+                TOCSIN_BACKEND_FOREIGN_THREADS | TOCSIN_BACKEND_POLL_HANDLE | TOCSIN_BACKEND_URING,
     .state_size = sizeof(struct epoll_state),
     .open = be_epoll_open,
     .close = be_epoll_close,
@@ -282,4 +329,7 @@ const struct tocsin_backend_ops tocsin__backend_epoll = {
     .detach = be_epoll_detach,
     .poll_handle = be_epoll_poll_handle,
     .host = be_epoll_host,
+    .prepare = be_epoll_prepare,
+    .harvest = be_epoll_harvest,
+    .uring = be_epoll_uring,
 };

@@ -6,9 +6,13 @@
  *   A2  When accepting fails it pauses.  Out of descriptors (EMFILE), the connection stays in the
  *       queue and no new event will come for it; trying again at once would spin.
  *   A3  It accepts a few at a time and then lets the others run.
+ *   A4  When it stops it takes what is in the kernel's queue by then, up to the cap: closing the
+ *       listening socket resets that, requests included.
  */
 #include "acceptor.h"
 
+#include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum {
@@ -106,9 +110,28 @@ void acceptor_give_back(struct acceptor *acceptor)
     tocsin_waker_wake(&acceptor->waiter);
 }
 
+/* A4: the kernel itself is asked, for the pool may not have heard of the last ones. */
+static void acceptor_take_queued(struct acceptor *acceptor)
+{
+    int listener = (int)tocsin_socket_fd(acceptor->listener);
+
+    while (acceptor->open < acceptor->open_max) {
+        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0 && (errno == EINTR || errno == ECONNABORTED)) {
+            continue;
+        }
+        if (fd < 0 || acceptor->fn(acceptor->arg, fd) < 0) {
+            return;
+        }
+        acceptor->open++;
+    }
+}
+
 void acceptor_stop(struct acceptor *acceptor)
 {
     if (acceptor->listener != NULL) {
+        acceptor_take_queued(acceptor);
         tocsin_task_cancel(&acceptor->task);
         tocsin_waker_drop(&acceptor->waiter);
     }

@@ -40,7 +40,10 @@ int acceptor_start(struct acceptor *acceptor, struct tocsin_driver *driver, int 
 /* One of the connections has ended. */
 void acceptor_give_back(struct acceptor *acceptor);
 
-/* Close the listening socket, in a turn that follows.  Connections go on.  Twice is once. */
+/*
+ * Accept what is in the kernel's queue, up to the cap, inside this call; then close the listening
+ * socket, in a turn that follows.  Connections go on.  Twice is once.
+ */
 void acceptor_stop(struct acceptor *acceptor);
 
 /*

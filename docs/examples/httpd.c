@@ -5,8 +5,10 @@
  *         [--idle-ms N] [--header-ms N] [--no-symlinks] DIRECTORY
  *
  * It serves what is in DIRECTORY and nothing else, and prints where it listens; port 0 lets the
- * kernel choose.  SIGINT or SIGTERM: it accepts no more, closes idle connections, finishes the
- * answers that are under way, and exits with 0.  A second one breaks those off.
+ * kernel choose.  SIGINT or SIGTERM: it accepts what is in the queue, up to the cap, and no more,
+ * closes idle connections, finishes the answers that are under way, and exits with 0.  A request of
+ * which a part has come counts as under way: it holds up the end until the rest has come, for
+ * --header-ms at most.  A second signal breaks all that off.
  *
  * One pool, one thread, and these tasks on it:
  *

@@ -28,7 +28,7 @@ for argument in "$@"; do
         ;;
     esac
 done
-models=${models:-wake timer task delete sleep_host}
+models=${models:-wake timer task delete sleep_host remote op}
 for tool in spin gcc; do
     if ! command -v "$tool" > /dev/null; then
         echo "skipped: $tool is not installed"
@@ -121,6 +121,7 @@ larger()
     task) echo "-DWAKES=2" ;;
     delete) echo "-DBATCHES=3 -DOPENS=3" ;;
     sleep_host) echo "-DWAKES=3" ;;
+    remote) echo "-DITEMS=3 -DINTERRUPTS=2" ;;
     esac
 }
 

@@ -18,6 +18,9 @@
  *   detach        loop (4)  no      no         yes: detached all the same
  *   poll_handle   loop      no      may        yes
  *   host          loop      no      no         no
+ *   prepare       loop      no      no         no
+ *   harvest       loop      no      no         no
+ *   uring         any       no      no         no
  *
  *   (1) or the thread that closes a pool that never ran.  (2) It may run a loop of its own until
  *   its handles are gone.  (3) Without FOREIGN_THREADS, the loop only.  (4) With ANY_THREAD_ATTACH
@@ -52,6 +55,8 @@ enum {
     TOCSIN_BACKEND_URING = 1 << 9,             /* takes io_uring submissions */
     TOCSIN_BACKEND_OWN_SOURCES = 1 << 10,      /* sources of TOCSIN_SOURCE_OWN */
 };
+
+struct uring_host;
 
 /* What a watch's number is. */
 enum tocsin_source {
@@ -161,7 +166,20 @@ struct tocsin_backend_ops {
     /* POLL_HANDLE: make that descriptor readable at @deadline_ns too. */
     void (*host)(void *state, uint64_t deadline_ns);
 
-    void *room[4];
+    /*
+     * May be NULL.  The pool is about to sleep until @deadline_ns: pass on what was queued for the
+     * kernel, and take in what has come (U7).  Returns: when to end the sleep at the latest, which
+     * may be earlier; 0: something has come, take another turn.
+     */
+    uint64_t (*prepare)(void *state, uint64_t deadline_ns);
+
+    /* May be NULL.  The top of a turn: tell of what has completed.  User code may run. */
+    void (*harvest)(void *state);
+
+    /* URING: what tocsin_uring_submit() works on; only the library's own backends have one. */
+    struct uring_host *(*uring)(void *state);
+
+    void *room[1];
 };
 
 /* A backend to open pools with: what it does, and what its open is given. */

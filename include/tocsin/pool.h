@@ -193,7 +193,8 @@ TOCSIN_API int tocsin_pool_thread_join(struct tocsin_pool_thread *thread);
  *
  * Thread:  the pool's, or any before the first turn.
  * Memory:  stays the pool's; do not close, read or write it.
- * Errors:  -EOPNOTSUPP: the backend has none (no POLL_HANDLE); -EOWNERDEAD; -EMFILE, -ENOMEM.
+ * Errors:  -EOPNOTSUPP: the backend has none (no POLL_HANDLE); -EBUSY: the backend can only give it
+ *          out before anything is in flight or watched (uring); -EOWNERDEAD; -EMFILE, -ENOMEM.
  */
 TOCSIN_API int tocsin_pool_poll_fd(struct tocsin_pool *pool);
 

@@ -7,7 +7,7 @@ Two installations, each under a DESTDIR of its own: BUILD as it is, and one with
 With each: a consumer built by pkg-config, shared and static, in C11 and C++17, and run.  With the
 first: every header alone in both languages; the layout of every public struct from both; what the
 shared library exports against symbols.txt and against the headers; its name; the static library's
-global names.
+global names.  And each option off alone is built, unoptimised, one after the other in one folder.
 """
 
 import os
@@ -19,7 +19,10 @@ import tempfile
 from pathlib import Path
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wundef", "-Wshadow", "-Wconversion", "-Werror"]
-OPTIONS_OFF = ["-Dtests=false", "-Dexamples=false", "-Dbench=false", "-Dcmocka=disabled"]
+# What each option is as a rule, and off.  In this order little is compiled again for the next.
+OPTIONS = {"uring": ("auto", "disabled"), "examples": ("true", "false"), "bench": ("true", "false"),
+           "cmocka": ("auto", "disabled"), "tests": ("true", "false")}
+OPTIONS_OFF = [f"-D{name}={off}" for name, (_, off) in OPTIONS.items()]
 # Declared for those who write plugins; they define it, we do not.
 NOT_OURS = {"tocsin_backend_plugin"}
 
@@ -59,7 +62,8 @@ class Installation:
         self.headers = next(root.rglob("tocsin/base.h")).parent
 
     def flags(self, *options):
-        environment = {"PKG_CONFIG_PATH": str(self.pc.parent), "PKG_CONFIG_LIBDIR": "",
+        # Found first, here; what it requires (liburing) is the system's.
+        environment = {"PKG_CONFIG_PATH": str(self.pc.parent),
                        "PKG_CONFIG_SYSROOT_DIR": str(self.root)}
         succeeded, output = run("pkg-config", *options, "tocsin", **environment)
         return shlex.split(output) if succeeded else ["pkg-config-failed"]
@@ -188,6 +192,20 @@ def symbols(installation, text, source, version):
     check("global names of libtocsin.a begin with tocsin_", not alien, " ".join(sorted(alien)))
 
 
+def each_option_off(source, cc, folder):
+    """One folder, so that what an option does not touch is compiled once."""
+    jobs = len(os.sched_getaffinity(0))
+    command = ["setup", folder, source, "--werror", "-Doptimization=0", "-Ddebug=false"]
+    for name, (rule, off) in OPTIONS.items():
+        succeeded, output = run("meson", *command, f"-D{name}={off}", CC=shlex.join(cc))
+        check(f"setup with {name} off", succeeded, output)
+        if not succeeded:
+            return
+        succeeded, output = run("ninja", "-C", folder, "-j", jobs)
+        check(f"build with {name} off", succeeded, output)
+        command = ["configure", folder, f"-D{name}={rule}"]
+
+
 def main():
     source, build, version = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     cc, cxx = sys.argv[4:], []
@@ -221,6 +239,8 @@ def main():
             least = install(bare, scratch / "least")
             if least:
                 consumers("every option off", least, languages, source, scratch, version)
+
+        each_option_off(source, cc, scratch / "each")
 
     print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0

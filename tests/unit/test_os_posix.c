@@ -95,7 +95,7 @@ static void a_condition_wakes_who_waits(void **state)
 /* What a thread that was started says of itself. */
 struct told {
     uintptr_t id;
-    pthread_t self;
+    char name[32];
 };
 
 static void *tell(void *arg)
@@ -103,7 +103,8 @@ static void *tell(void *arg)
     struct told *told = arg;
 
     told->id = tocsin__thread_id();
-    told->self = pthread_self();
+    tocsin__thread_set_name("any name of any length");
+    pthread_getname_np(pthread_self(), told->name, sizeof(told->name));
     return NULL;
 }
 
@@ -111,13 +112,19 @@ static void threads_differ_and_are_joined(void **state)
 {
     struct tocsin__thread thread;
     struct told told = {.id = 0};
+    uintptr_t first;
 
     (void)state;
-    assert_int_equal(tocsin__thread_start(&thread, "any name of any length", tell, &told), 0);
+    assert_int_equal(tocsin__thread_start(&thread, tell, &told), 0);
     tocsin__thread_join(&thread);
     assert_int_not_equal(told.id, 0);
     assert_int_not_equal(told.id, tocsin__thread_id());
     assert_int_equal(tocsin__thread_id(), tocsin__thread_id());
+    assert_string_equal(told.name, "any name of any");
+    first = told.id;
+    assert_int_equal(tocsin__thread_start(&thread, tell, &told), 0);
+    tocsin__thread_join(&thread);
+    assert_int_not_equal(told.id, first); /* though its pthread_t is the same */
 }
 
 static void count_processors(void *arg)

@@ -49,6 +49,39 @@ static void options_of_zero_mean_the_defaults(void **state)
     tocsin_pool_close(pool);
 }
 
+static bool was_pinned;
+
+static void open_on_one_processor(void *arg)
+{
+    const struct tocsin_pool_options options = {.busy_poll_ns = 1000};
+    struct tocsin_pool *pool;
+
+    (void)arg;
+    support_pin(0);
+    was_pinned = tocsin__processors() == 1;
+    pool = unit_fake_pool(&fake, &options);
+    UNIT_CHECK(pool->options.busy_poll_ns == (was_pinned ? 0 : 1000));
+    tocsin_pool_close(pool);
+}
+
+static void no_pool_polls_busily_on_one_processor(void **state)
+{
+    const struct tocsin_pool_options options = {.busy_poll_ns = 1000};
+    struct tocsin_pool *pool;
+
+    (void)state;
+    unit_fake_init(&fake, UNIT_FAKE_EDGE);
+    support_elsewhere(open_on_one_processor, NULL);
+    if (!was_pinned) {
+        unit_skip("threads cannot be pinned here");
+    }
+    if (tocsin__processors() > 1) {
+        pool = unit_fake_pool(&fake, &options);
+        assert_int_equal(pool->options.busy_poll_ns, 1000);
+        tocsin_pool_close(pool);
+    }
+}
+
 static void the_pool_stands_on_a_cache_line_whatever_the_allocator_gives(void **state)
 {
     struct tocsin_pool *pools[8];
@@ -365,6 +398,7 @@ static void the_version_is_that_of_the_headers(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(options_of_zero_mean_the_defaults),
+    cmocka_unit_test(no_pool_polls_busily_on_one_processor),
     cmocka_unit_test(the_pool_stands_on_a_cache_line_whatever_the_allocator_gives),
     cmocka_unit_test(a_refused_open_leaves_nothing),
     cmocka_unit_test(a_pool_is_not_entered_twice),

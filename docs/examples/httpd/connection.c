@@ -426,8 +426,8 @@ void connections_stop(struct connections *all)
 {
     all->is_stopping = true;
     /*
-     * Each looks at is_stopping once there is nothing more to read: a request that has arrived by
-     * now is answered.
+     * Each looks at is_stopping once there is nothing more to read: a request that the pool has
+     * heard of by now, or whose connection was accepted just now, is answered.
      */
     for (struct connection *c = all->first; c != NULL; c = c->next) {
         struct tocsin_waker waker = tocsin_task_waker(&c->task);

@@ -34,6 +34,7 @@ int connections_add(struct connections *all, intptr_t fd);
 
 /*
  * End those that wait for a request now, and each of the others after the answer that is under way.
+ * A request that has begun is waited for, for the rest of header_ns.
  */
 void connections_stop(struct connections *all);
 
