@@ -6,8 +6,11 @@ tests/mutants/*.patch are unified diffs from the root, each with a head:
     Rule: W1
     Mutant: what it does wrong
     Detector: conformance NAME ...   these cases on epoll; one of them must fail
+    Detector: conformance@BACKEND NAME ...   the same on another backend
     Detector: unit NAME ...          these unit test programs; one of them must fail
-    Detector: tsan ...               either of them, built for the race detector
+    Detector: fault NAME ...         these programs of tests/fault; one of them must fail
+    Detector: regress NAME ...       these programs of tests/regress; one of them must fail
+    Detector: tsan ...               any of them, built for the race detector
 
 A mutant whose detectors all pass has survived, and that is a failure, as is a patch that does not
 apply or does not compile, or a detector that fails without any mutant.  Everything happens in a
@@ -37,6 +40,7 @@ TREE = WORK / "tree"
 ATTEMPTS = 5  # of a detector that races: a mutant need not show each time
 CASE_SECONDS = 5  # a mutant that hangs has been noticed after that
 UNIT_SECONDS = 20  # far more than one takes; some of what is broken spins for ever
+PROGRAMS = {"unit": "tests/unit/%s", "fault": "tests/fault/fault_%s", "regress": "tests/regress/%s"}
 FLAVOURS = {"plain": [], "tsan": ["-Db_sanitize=thread"]}
 
 
@@ -48,9 +52,11 @@ class Mutant:
         words = self.head.get("Detector", "").split()
         self.flavour = "tsan" if words[:1] == ["tsan"] else "plain"
         words = words[1:] if self.flavour == "tsan" else words
-        if len(words) < 2 or words[0] not in ("conformance", "unit") or "Rule" not in self.head:
+        self.kind, _, backend = words[0].partition("@") if words else ("", "", "")
+        self.backend, self.detectors = backend or "epoll", words[1:]
+        if (not self.detectors or self.kind not in ("conformance", *PROGRAMS) or
+                "Rule" not in self.head):
             sys.exit("%s: its head does not say Rule and Detector" % path)
-        self.kind, self.detectors = words[0], words[1:]
 
 
 def call(*command, seconds=None, **options):
@@ -86,7 +92,7 @@ def copy_tree():
 def target(mutant, detector):
     if mutant.kind == "conformance":
         return "tests/conformance/tocsin-conformance"
-    return "tests/unit/" + detector
+    return PROGRAMS[mutant.kind] % detector
 
 
 def targets(mutant):
@@ -120,10 +126,10 @@ def detect(mutant, detector):
     program = WORK / mutant.flavour / target(mutant, detector)
     environment = dict(os.environ, TSAN_OPTIONS="halt_on_error=1")
     wrap = no_randomisation() if mutant.flavour == "tsan" else []
-    if mutant.kind == "unit":
+    if mutant.kind in PROGRAMS:
         status, output = call(*wrap, program, seconds=UNIT_SECONDS, env=environment)
         return status != 0, output
-    status, output = call(*wrap, program, "--backend", "epoll", "--watchdog", CASE_SECONDS,
+    status, output = call(*wrap, program, "--backend", mutant.backend, "--watchdog", CASE_SECONDS,
                           "--case", detector, env=environment)
     if status not in (0, 1):
         sys.exit("%s: %s" % (mutant.name, output))
@@ -164,8 +170,8 @@ def check_detectors(mutants):
         seen = set()
         for mutant in of_flavour:
             for detector in mutant.detectors:
-                if detector not in seen:
-                    seen.add(detector)
+                if (mutant.kind, mutant.backend, detector) not in seen:
+                    seen.add((mutant.kind, mutant.backend, detector))
                     noticed, output = detect(mutant, detector)
                     if noticed:
                         sys.exit("%s%s fails without any mutant:\n%s0 passed, %d failed" % (

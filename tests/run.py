@@ -344,7 +344,7 @@ STEPS = [
     Step("clang: conformance@epoll", suites("clang", ":conformance@epoll"), ["build clang"]),
     Step("clang-tidy", clang_tidy, sets=("lint",)),
     *(Step(f"{name}: soak@{backend}", soak(name, backend), ["build " + name], ("soak",))
-      for backend in ("epoll", "poll2", "script") for name in ("gcc", "tsan")),
+      for backend in ("epoll", "uring", "poll2", "script") for name in ("gcc", "tsan")),
     *(Step(f"{name}: soak of the races", suites(name, "soak", multiplier=1), ["build " + name],
            ("soak",)) for name in ("gcc", "asan", "tsan")),
 ]

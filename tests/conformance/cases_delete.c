@@ -200,6 +200,78 @@ static void drop_on_the_pools_thread_is_at_once(struct conform *t)
     conform_pool_close(t, pool);
 }
 
+/* ---- An open and a close elsewhere, between a turn's drain and its frees --------------------- */
+
+struct brief {
+    struct tocsin_pool *pool;
+    struct conform *t;
+    struct conform_source gone_source;
+    struct conform_source source;
+    struct tocsin_fd_ready *ready; /* the later one, of the same slot */
+};
+
+static void open_and_close(struct conform *t, void *arg)
+{
+    struct brief *brief = arg;
+    struct tocsin_fd_ready *gone = NULL;
+
+    REQUIRE(t,
+            conform_source_watch(tocsin_pool_driver(brief->pool), &brief->gone_source, &gone) == 0);
+    CHECK_EQ(t, tocsin_fd_ready_close(gone), 0);
+}
+
+static void open_later(struct conform *t, void *arg)
+{
+    struct brief *brief = arg;
+
+    REQUIRE(t, conform_source_watch(tocsin_pool_driver(brief->pool), &brief->source,
+                                    &brief->ready) == 0);
+}
+
+static void timer_has_one_come_and_go(struct tocsin_timer *timer, uint64_t missed, void *arg)
+{
+    struct brief *brief = arg;
+
+    (void)timer;
+    (void)missed;
+    conform_elsewhere(brief->t, open_and_close, brief);
+}
+
+static int poll_has_another_opened(struct conform_task *task, struct tocsin_context *cx)
+{
+    (void)cx;
+    conform_elsewhere(task->t, open_later, task->arg);
+    return 0;
+}
+
+/*
+ * Timers fire after the turn's drain and before its frees: what was opened and closed there is
+ * still in the inbox when it is freed, and its slot goes to the next one opened, in the batch.
+ */
+static void object_closed_before_it_arrived_is_out_of_the_inbox(struct conform *t)
+{
+    struct brief brief = {.pool = conform_pool(t), .t = t};
+    struct tocsin_driver *driver = tocsin_pool_driver(brief.pool);
+    struct conform_task task = {0};
+    struct tocsin_timer timer;
+
+    conform_source_open(t, &brief.gone_source);
+    conform_source_open(t, &brief.source);
+    REQUIRE(t, tocsin_timer_init(&timer, driver, timer_has_one_come_and_go, &brief) == 0);
+    tocsin_timer_arm(&timer, 1);
+    conform_spawn(t, driver, &task, poll_has_another_opened, &brief);
+    REQUIRE(t, tocsin_pool_turn(brief.pool) >= 0);
+    REQUIRE(t, brief.ready != NULL); /* all that was in one turn */
+    conform_source_signal(&brief.source);
+    CHECK_EQ(t, probe_seen(t, brief.pool, brief.ready, TOCSIN_SLOT_READ, TOCSIN_IN), TOCSIN_IN);
+    CHECK_EQ(t, tocsin_fd_ready_close(brief.ready), 0);
+    CHECK_GONE(t, &task);
+    tocsin_timer_deinit(&timer);
+    conform_pool_close(t, brief.pool);
+    conform_source_close(t, &brief.source);
+    conform_source_close(t, &brief.gone_source);
+}
+
 CONFORM_CASES(
     delete,
     CASE(drop_elsewhere_wakes_a_sleeping_pool_once, "D1",
@@ -216,6 +288,9 @@ CONFORM_CASES(
          CONFORM_SOURCES | TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(what_was_deferred_is_used_again, "D1",
          "Deferred drops are freed by the turn that follows.",
+         CONFORM_SOURCES | TOCSIN_BACKEND_FOREIGN_THREADS),
+    CASE(object_closed_before_it_arrived_is_out_of_the_inbox, "D1",
+         "An open and a close elsewhere, just before the frees: the slot is used again safely.",
          CONFORM_SOURCES | TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(drop_on_the_pools_thread_is_at_once, "D2",
          "A drop in a poll frees at once, the waker with it.", CONFORM_SOURCES));

@@ -302,6 +302,48 @@ static void timer_that_is_always_due_starves_nobody(struct conform *t)
     conform_pool_close(t, pool);
 }
 
+/* What slow timers' callbacks do. */
+struct slow {
+    struct conform *t;
+    struct tocsin_pool *pool;
+    struct tocsin_timer timers[3];
+    unsigned fired;
+};
+
+static void fire_slowly(struct tocsin_timer *timer, uint64_t missed, void *arg)
+{
+    struct slow *slow = arg;
+
+    (void)missed;
+    CHECK(slow->t, timer == &slow->timers[slow->fired]); /* T4 holds across turns */
+    slow->fired++;
+    conform_burn(slow->t, tocsin_pool_driver(slow->pool), 1000);
+}
+
+static void slow_timers_are_left_due_by_the_clock(struct conform *t)
+{
+    const struct tocsin_pool_options options = {.budget_ns = 1, .clock_polls = 1};
+    struct slow slow = {.t = t, .pool = open_with(t, options)};
+
+    for (unsigned i = 0; i < 3; i++) {
+        REQUIRE(t, tocsin_timer_init(&slow.timers[i], tocsin_pool_driver(slow.pool), fire_slowly,
+                                     &slow) == 0);
+        tocsin_timer_arm(&slow.timers[i], 1);
+    }
+    for (unsigned i = 1; i <= 2; i++) {
+        CHECK_EQ(t, tocsin_pool_turn(slow.pool), 1);
+        CHECK_EQ(t, slow.fired, i);
+        CHECK_EQ(t, tocsin_pool_next_deadline(slow.pool), 0); /* what is left is work */
+    }
+    CHECK_EQ(t, tocsin_timer_deadline_ns(&slow.timers[2]), 1);
+    conform_pool_close(t, slow.pool);
+    CHECK_EQ(t, slow.fired, 2);
+    CHECK(t, tocsin_timer_deadline_ns(&slow.timers[2]) == TOCSIN_NEVER_NS);
+    for (unsigned i = 0; i < 3; i++) {
+        tocsin_timer_deinit(&slow.timers[i]);
+    }
+}
+
 CONFORM_CASES(fair,
               CASE(busy_task_delays_no_timer_beyond_the_budget, "F1",
                    "A due timer waits for 256 polls of a task that never rests, at most.", 0),
@@ -317,4 +359,6 @@ CONFORM_CASES(fair,
               CASE(posts_count_as_polls, "F1",
                    "A post that posts itself delays a timer by the budget.", 0),
               CASE(timer_that_is_always_due_starves_nobody, "F1",
-                   "A timer that arms itself for the past fires once a turn.", 0));
+                   "A timer that arms itself for the past fires once a turn.", 0),
+              CASE(slow_timers_are_left_due_by_the_clock, "F1",
+                   "Slow callbacks end a turn's timers too; a close disarms what is left.", 0));

@@ -2,6 +2,7 @@
  * Fork, design 4.6: the child's copy of a pool is dead, the parent's is untouched.
  */
 #include <errno.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "probe.h"
@@ -19,6 +20,7 @@ struct scene {
     struct conform_source source;
     struct tocsin_fd_ready *ready;
     struct probe probe;
+    struct forking *forking;
 };
 
 static void never_posted(void *arg, int status)
@@ -236,6 +238,152 @@ static void fork_inside_a_poll_is_a_fork(struct conform *t)
     CHECK_GONE(t, &task);
 }
 
+/* ---- A callback that forks, and whose child goes on ------------------------------------------ */
+
+/* Two callbacks that are due in one turn; the first forks, and the second is left to the child. */
+struct forking {
+    struct conform *t;
+    struct tocsin_timer timers[2];
+    struct tocsin_watch watches[2];
+    struct conform_source sources[2];
+    pid_t pid; /* of the child, and in it 0 */
+    unsigned calls;
+    unsigned arms; /* that the backend had seen at the fork */
+};
+
+static void forking_call(struct forking *forking)
+{
+    struct conform *t = forking->t;
+
+    if (++forking->calls > 1) {
+        CHECK(t, forking->pid > 0); /* never in the child */
+        return;
+    }
+    forking->arms = conform_read(&t->counts.arms);
+    forking->pid = fork();
+    REQUIRE(t, forking->pid >= 0);
+    if (forking->pid == 0) {
+        conform_set(&t->failures, 0);
+    }
+}
+
+/* Parent and child have both come out of the run, with @r. */
+static void forking_check(struct forking *forking, int r)
+{
+    struct conform *t = forking->t;
+    int status = 0;
+
+    if (forking->pid == 0) {
+        CHECK_EQ(t, r, -EOWNERDEAD);
+        CHECK_EQ(t, forking->calls, 1);
+        CHECK_EQ(t, conform_read(&t->counts.arms), forking->arms);
+        _exit(conform_read(&t->failures) == 0 ? 0 : 1);
+    }
+    CHECK_EQ(t, r, 0);
+    CHECK_EQ(t, forking->calls, 2);
+    REQUIRE(t, waitpid(forking->pid, &status, 0) == forking->pid);
+    CHECK_EQ(t, status, 0);
+}
+
+static void timer_forks(struct tocsin_timer *timer, uint64_t missed, void *arg)
+{
+    (void)timer;
+    (void)missed;
+    forking_call(arg);
+}
+
+static void fork_inside_a_timers_callback_ends_the_childs_run(struct conform *t)
+{
+    struct tocsin_pool *pool = conform_pool(t);
+    struct forking forking = {.t = t};
+
+    for (unsigned i = 0; i < 2; i++) {
+        REQUIRE(t, tocsin_timer_init(&forking.timers[i], tocsin_pool_driver(pool), timer_forks,
+                                     &forking) == 0);
+        tocsin_timer_arm(&forking.timers[i], 1);
+    }
+    forking_check(&forking, tocsin_pool_run(pool));
+    for (unsigned i = 0; i < 2; i++) {
+        tocsin_timer_deinit(&forking.timers[i]);
+    }
+    conform_pool_close(t, pool);
+}
+
+static void close_it(struct conform *t, void *arg)
+{
+    struct scene *scene = arg;
+
+    CHECK_EQ(t, tocsin_fd_ready_close(scene->ready), 0);
+}
+
+/* Has an object closed elsewhere, and forks: what that left to be freed is the parent's. */
+static void timer_has_one_closed_and_forks(struct tocsin_timer *timer, uint64_t missed, void *arg)
+{
+    struct scene *scene = arg;
+    struct forking *forking = scene->forking;
+
+    (void)timer;
+    (void)missed;
+    conform_elsewhere(forking->t, close_it, scene);
+    forking_call(forking);
+    if (forking->pid > 0) {
+        forking->calls++;
+    }
+}
+
+static void fork_inside_a_timers_callback_frees_nothing(struct conform *t)
+{
+    struct forking forking = {.t = t};
+    struct scene scene = {.pool = conform_pool(t), .forking = &forking};
+    int r;
+
+    scene.driver = tocsin_pool_driver(scene.pool);
+    conform_source_open(t, &scene.source);
+    REQUIRE(t, conform_source_watch(scene.driver, &scene.source, &scene.ready) == 0);
+    CHECK_EQ(t, probe_poll(scene.pool, scene.ready, TOCSIN_SLOT_READ, TOCSIN_IN, &scene.probe),
+             TOCSIN_PENDING);
+    probe_turns(t, scene.pool);
+    REQUIRE(t, tocsin_timer_init(&scene.timer, scene.driver, timer_has_one_closed_and_forks,
+                                 &scene) == 0);
+    tocsin_timer_arm(&scene.timer, 1);
+    r = tocsin_pool_run(scene.pool);
+    CHECK_EQ(t, probe_references(&scene.probe), forking.pid == 0 ? 1 : 0);
+    forking_check(&forking, r);
+    tocsin_timer_deinit(&scene.timer);
+    conform_pool_close(t, scene.pool);
+    conform_source_close(t, &scene.source);
+}
+
+static void watch_forks(struct tocsin_watch *watch, int events, void *arg)
+{
+    struct forking *forking = arg;
+
+    CHECK_EQ(forking->t, events, TOCSIN_IN);
+    forking_call(forking);
+    if (forking->pid > 0) {
+        CHECK_EQ(forking->t, tocsin_watch_stop(watch), 0);
+    }
+}
+
+static void fork_inside_a_watchs_callback_ends_the_childs_run(struct conform *t)
+{
+    struct tocsin_pool *pool = conform_pool(t);
+    struct forking forking = {.t = t};
+
+    for (unsigned i = 0; i < 2; i++) {
+        conform_source_open(t, &forking.sources[i]);
+        REQUIRE(t, tocsin_watch_start(&forking.watches[i], tocsin_pool_driver(pool),
+                                      (int)forking.sources[i].number, TOCSIN_IN, watch_forks,
+                                      &forking) == 0);
+        conform_source_signal(&forking.sources[i]);
+    }
+    forking_check(&forking, tocsin_pool_run(pool));
+    conform_pool_close(t, pool);
+    for (unsigned i = 0; i < 2; i++) {
+        conform_source_close(t, &forking.sources[i]);
+    }
+}
+
 CONFORM_CASES(fork,
               CASE(forked_child_is_refused, "4.6",
                    "In a child functions that return int say -EOWNERDEAD.", CONFORM_SOURCES),
@@ -248,4 +396,12 @@ CONFORM_CASES(fork,
               CASE(forked_child_opens_pools_of_its_own, "4.6", "A new pool in the child works.",
                    CONFORM_SOURCES),
               CASE(fork_inside_a_poll_is_a_fork, "4.6", "The same from inside a poll.",
-                   CONFORM_SOURCES));
+                   CONFORM_SOURCES),
+              CASE(fork_inside_a_timers_callback_ends_the_childs_run, "4.6",
+                   "A child made in a timer's callback calls no other that is due.", 0),
+              CASE(fork_inside_a_timers_callback_frees_nothing, "4.6",
+                   "A child made in a timer's callback leaves alone what was closed before.",
+                   CONFORM_SOURCES | TOCSIN_BACKEND_FOREIGN_THREADS),
+              CASE(fork_inside_a_watchs_callback_ends_the_childs_run, "4.6",
+                   "A child made in a watch's callback calls no other, and arms nothing.",
+                   CONFORM_SOURCES | TOCSIN_BACKEND_DESCRIPTORS));

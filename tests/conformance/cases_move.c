@@ -261,6 +261,6 @@ CONFORM_CASES(
     CASE(movers_that_race_kick_once, "T3", "Three threads move three timers to earlier: one kick.",
          TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(move_while_running_is_seen_and_never_kicks, "T3",
-         "A move while the pool runs makes no system call.", TOCSIN_BACKEND_FOREIGN_THREADS),
+         "A move while the pool runs makes no kick.", TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(no_move_is_lost, "T3", "Another thread moves a timer at any moment of the pool's sleeps.",
          TOCSIN_BACKEND_FOREIGN_THREADS));

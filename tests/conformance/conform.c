@@ -117,13 +117,16 @@ void conform_burn(struct conform *t, struct tocsin_driver *driver, uint64_t dela
 static void *counting_alloc(void *context, size_t size)
 {
     struct conform *t = context;
-    unsigned number = conform_count(&t->allocations);
-    unsigned fail_at = conform_read(&t->fail_at);
     void *memory;
 
-    if (fail_at != 0 &&
-        (number == fail_at || (number > fail_at && conform_read(&t->fail_on) != 0))) {
-        return NULL;
+    if (!conform_uncounted) {
+        unsigned number = conform_count(&t->allocations);
+        unsigned fail_at = conform_read(&t->fail_at);
+
+        if (fail_at != 0 &&
+            (number == fail_at || (number > fail_at && conform_read(&t->fail_on) != 0))) {
+            return NULL;
+        }
     }
     memory = malloc(size);
     if (memory != NULL) {

@@ -141,6 +141,8 @@ enum conform_moment {
     CONFORM_AFTER_WAIT,  /* the pool still sleeps; @list is what the backend found */
     CONFORM_BEFORE_LOOK,
     CONFORM_AFTER_LOOK,
+    CONFORM_BEFORE_PREPARE, /* of backends with that slot; @list is empty */
+    CONFORM_AFTER_PREPARE,  /* the same; the pool is awake yet */
 };
 
 typedef void conform_hook_fn(struct conform *t, enum conform_moment moment, uint64_t deadline_ns,
@@ -152,7 +154,10 @@ struct conform {
     const char *backend_name;
     uint32_t features; /* of the backend, and CONFORM_* */
 
-    /* The backend under test, wrapped by the counting one: open pools over this one. */
+    /*
+     * The backend under test, wrapped by the counting one: open pools over this one, or over a copy
+     * with an arg for the backend's own open.
+     */
     const struct tocsin_backend *backend;
     struct conform_counts counts;
 

@@ -18,6 +18,7 @@ enum {
 struct counting_head {
     struct conform *t;
     const struct tocsin_backend_ops *inner;
+    struct in_use *in_use; /* --ring: from the first turn on */
 };
 
 _Static_assert(sizeof(struct counting_head) <= HEAD_SIZE, "the inner state follows the head");
@@ -27,6 +28,7 @@ static struct tocsin_backend_ops counting_ops;
 static struct tocsin_backend counting_backend;
 static const struct tocsin_backend *counting_inner;
 static struct conform *counting_t;
+static bool counting_ring;
 
 static void *inner_state(void *state)
 {
@@ -47,19 +49,19 @@ static int be_counting_open(void *state, void *arg)
 {
     struct counting_head *head = state;
 
-    (void)arg;
     head->t = counting_t;
     head->inner = counting_inner->ops;
     conform_count(&head->t->counts.opens);
     if (head->t->fail_open != 0) {
         return head->t->fail_open;
     }
-    return head->inner->open(inner_state(state), counting_inner->arg);
+    return head->inner->open(inner_state(state), arg != NULL ? arg : counting_inner->arg);
 }
 
 static void be_counting_close(void *state, enum tocsin_backend_close how)
 {
     conform_count(&case_of(state)->counts.closes);
+    conform_in_use_end(((struct counting_head *)state)->in_use, how);
     inner_ops(state)->close(inner_state(state), how);
 }
 
@@ -150,9 +152,37 @@ static void be_counting_host(void *state, uint64_t deadline_ns)
     inner_ops(state)->host(inner_state(state), deadline_ns);
 }
 
-void conform_counting_init(struct conform *t, const struct tocsin_backend *inner)
+static uint64_t be_counting_prepare(void *state, uint64_t deadline_ns)
+{
+    struct conform *t = case_of(state);
+    struct tocsin_backend_events none = {.count = 0};
+    uint64_t earlier_ns;
+
+    hook(t, CONFORM_BEFORE_PREPARE, deadline_ns, &none);
+    earlier_ns = inner_ops(state)->prepare(inner_state(state), deadline_ns);
+    hook(t, CONFORM_AFTER_PREPARE, deadline_ns, &none);
+    return earlier_ns;
+}
+
+static void be_counting_harvest(void *state)
+{
+    struct counting_head *head = state;
+
+    inner_ops(state)->harvest(inner_state(state));
+    if (counting_ring && head->in_use == NULL) {
+        head->in_use = conform_in_use_begin(head->t);
+    }
+}
+
+static struct uring_host *be_counting_uring(void *state)
+{
+    return inner_ops(state)->uring(inner_state(state));
+}
+
+void conform_counting_init(struct conform *t, const struct tocsin_backend *inner, bool ring)
 {
     counting_t = t;
+    counting_ring = ring;
     counting_inner = inner;
     counting_ops = *inner->ops;
     counting_ops.state_size = HEAD_SIZE + inner->ops->state_size;
@@ -172,6 +202,15 @@ void conform_counting_init(struct conform *t, const struct tocsin_backend *inner
     }
     if (inner->ops->host != NULL) {
         counting_ops.host = be_counting_host;
+    }
+    if (inner->ops->prepare != NULL) {
+        counting_ops.prepare = be_counting_prepare;
+    }
+    if (inner->ops->harvest != NULL) {
+        counting_ops.harvest = be_counting_harvest;
+    }
+    if (inner->ops->uring != NULL) {
+        counting_ops.uring = be_counting_uring;
     }
     counting_backend.ops = &counting_ops;
     t->backend = &counting_backend;

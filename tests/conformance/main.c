@@ -17,6 +17,7 @@
 #include "tables.h"
 
 enum {
+    EXIT_SKIPPED = 77, /* as meson has it */
     WATCHDOG_S = 20,
     SOAK_SCALE = 10,
 /* Sanitized code is slower. */
@@ -59,7 +60,7 @@ struct arguments {
 static const char usage[] =
     "usage: tocsin-conformance [--backend NAME] [--plugin FILE.so] [--case GLOB] [--seed N]\n"
     "                          [--count-scale N | --soak] [--watchdog SECONDS] [--skips FILE]\n"
-    "                          [--times] [--in-process]\n"
+    "                          [--times] [--in-process] [--ring] [--deny CALL=ERROR]\n"
     "       tocsin-conformance --list | --markdown\n"
     "       tocsin-conformance --backend NAME --print-skips\n"
     "\n"
@@ -76,6 +77,8 @@ static const char usage[] =
     "                 unless this is given\n"
     "--times          show how long each case took\n"
     "--in-process     run the cases in this process, for a debugger\n"
+    "--ring           every pool has a ring in use: an operation of io_uring in flight\n"
+    "--deny CALL=ERROR  a filter refuses io_uring_setup, io_uring_register or io_uring_enter\n"
     "--list           name, rule and description of each case\n"
     "--markdown       the same, as docs/CONFORMANCE.md has it\n"
     "--print-skips    what the backend would skip, as lines for --skips\n";
@@ -94,6 +97,14 @@ static unsigned number_or_die(const char *text, unsigned least)
     return (unsigned)value;
 }
 
+static void deny_or_die(struct conform_settings *settings, const char *text)
+{
+    if (deny_parse(text, &settings->deny) < 0) {
+        fprintf(stderr, "tocsin-conformance: not a call and an error that it knows: %s\n", text);
+        exit(2);
+    }
+}
+
 static const struct option long_options[] = {
     {"backend", required_argument, NULL, 'b'},
     {"plugin", required_argument, NULL, 'p'},
@@ -107,6 +118,8 @@ static const struct option long_options[] = {
     {"times", no_argument, NULL, 't'},
     {"markdown", no_argument, NULL, 'm'},
     {"in-process", no_argument, NULL, 'i'},
+    {"ring", no_argument, NULL, 'r'},
+    {"deny", required_argument, NULL, 'd'},
     {"help", no_argument, NULL, 'h'},
     {"print-skips", no_argument, NULL, 'P'},
     {NULL, 0, NULL, 0},
@@ -160,6 +173,12 @@ static struct arguments parse(int argc, char **argv)
             break;
         case 'w':
             arguments.settings.watchdog_s = number_or_die(optarg, 1);
+            break;
+        case 'r':
+            arguments.settings.ring = true;
+            break;
+        case 'd':
+            deny_or_die(&arguments.settings, optarg);
             break;
         case 'h':
             fputs(usage, stdout);
@@ -320,6 +339,12 @@ static void run_row(const struct arguments *arguments, const struct conform_case
     uint32_t lacks = missing(arguments, row);
     double start;
 
+    if (lacks == TOCSIN_BACKEND_URING && arguments->settings.refusal.reason[0] != '\0') {
+        printf("ok %u - %s@%s # SKIP %s\n", ++totals->number, row->name, backend,
+               arguments->settings.refusal.reason);
+        totals->skipped++;
+        return;
+    }
     if (lacks != 0) {
         const char *bit = conform_bit_name(lacks);
 
@@ -398,6 +423,12 @@ int main(int argc, char **argv)
         fprintf(stderr, "tocsin-conformance: %s: %s\n",
                 arguments.skips != NULL ? arguments.skips : "skips.txt", strerror(-r));
         return 2;
+    }
+    conform_refusal_ask(&arguments.settings);
+    if (arguments.settings.refusal.is_total ||
+        (arguments.settings.ring && arguments.settings.refusal.reason[0] != '\0')) {
+        printf("1..0 # SKIP %s\n", arguments.settings.refusal.reason);
+        return EXIT_SKIPPED;
     }
     return run_all(&arguments);
 }

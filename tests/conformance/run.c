@@ -34,6 +34,9 @@ uint32_t conform_features(const struct conform_settings *settings)
         ((features & TOCSIN_BACKEND_OWN_SOURCES) != 0 && settings->face != NULL)) {
         features |= CONFORM_SOURCES;
     }
+    if (settings->refusal.reason[0] != '\0') {
+        features &= ~(uint32_t)TOCSIN_BACKEND_URING;
+    }
     return features;
 }
 
@@ -58,8 +61,11 @@ static unsigned run_here(const struct conform_settings *settings, const struct c
     t.face = settings->face;
     t.scale = settings->scale;
     t.random_state = settings->seed;
+    if (settings->deny.error != 0 && deny_install(&settings->deny) < 0) {
+        return 1;
+    }
     conform_memory_init(&t);
-    conform_counting_init(&t, settings->backend);
+    conform_counting_init(&t, settings->backend, settings->ring);
 
     descriptors_note(before);
     row->run(&t);

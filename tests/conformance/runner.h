@@ -5,6 +5,9 @@
 #define TOCSIN_CONFORM_RUNNER_H
 
 #include "conform.h"
+#include "deny.h"
+
+struct in_use;
 
 enum {
     CONFORM_EXIT_FAILED = 1, /* a check did not hold */
@@ -16,6 +19,12 @@ enum conform_outcome {
     CONFORM_FAILED,
 };
 
+/* Whether io_uring is refused to this process, or by the filter that --deny asks for. */
+struct conform_refusal {
+    char reason[120]; /* which call, and what it answered; empty: it is not refused */
+    bool is_total;    /* the backend does not open without it */
+};
+
 struct conform_settings {
     const struct tocsin_backend *backend;
     const struct tocsin_conform_face *face;
@@ -23,6 +32,9 @@ struct conform_settings {
     unsigned scale;
     unsigned watchdog_s;
     bool in_process; /* no fork, no watchdog: for a debugger */
+    bool ring;       /* every pool has a ring in use */
+    struct deny deny;
+    struct conform_refusal refusal;
 };
 
 /* What the backend has: its own bits, and the suite's. */
@@ -35,8 +47,24 @@ enum conform_outcome conform_run(const struct conform_settings *settings,
 /* conform.c: set t->allocator. */
 void conform_memory_init(struct conform *t);
 
-/* counting.c: wrap @inner; *@out_wrapped and what it refers to live as long as @t. */
-void conform_counting_init(struct conform *t, const struct tocsin_backend *inner);
+/* conform.c and in_use.c: what this thread allocates is not counted, and does not fail. */
+extern _Thread_local bool conform_uncounted;
+
+/*
+ * counting.c: wrap @inner; *@out_wrapped and what it refers to live as long as @t.  With @ring its
+ * pools have a ring in use.
+ */
+void conform_counting_init(struct conform *t, const struct tocsin_backend *inner, bool ring);
+
+/*
+ * in_use.c: put an operation in flight on the pool that runs on this thread; and before the inner
+ * backend closes.
+ */
+struct in_use *conform_in_use_begin(struct conform *t);
+void conform_in_use_end(struct in_use *in_use, enum tocsin_backend_close how);
+
+/* refusal.c: set @settings->refusal. */
+void conform_refusal_ask(struct conform_settings *settings);
 
 /* skips.c: read the list of allowed skips, from @path or, if NULL, as it was built in. */
 int conform_skips_load(const char *path);

@@ -19,6 +19,7 @@ import time
 
 WATCHDOG_SECONDS = 60  # for one socket operation or one exit; a sanitizer on a busy machine is slow
 PR_SET_PDEATHSIG = 1
+SYS_IO_URING_SETUP = 425  # on all machines of this century
 
 
 class Checks:
@@ -65,6 +66,8 @@ def run(main, programs):
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", help="run the cases whose names contain this")
     arguments = parser.parse_args()
+    if arguments.backend == "uring":
+        need_uring()
     faulthandler.dump_traceback_later(600, exit=True)
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="tocsin-examples-") as scratch:
@@ -80,6 +83,18 @@ def run(main, programs):
     Program.end_all()
     print(f"{checks.passed} passed, {checks.failed} failed")
     sys.exit(0 if checks.failed == 0 else 1)
+
+
+def need_uring():
+    """Where io_uring is refused the test is skipped."""
+    params = ctypes.create_string_buffer(120)
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(SYS_IO_URING_SETUP, 1, params)
+    if fd < 0:
+        print(f"skipped: io_uring_setup: {os.strerror(ctypes.get_errno())}")
+        print("0 passed, 0 failed, 1 skipped")
+        sys.exit(77)
+    os.close(fd)
 
 
 def need_tool(name):

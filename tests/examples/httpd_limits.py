@@ -262,6 +262,23 @@ def stop_finishes_what_is_under_way(checks, arguments, scratch):
         checks.equal(server.wait(), 0, "exit status")
 
 
+def stop_answers_what_waits_to_be_accepted(checks, arguments, scratch):
+    count = 40  # more than the acceptor takes in one poll
+    server = serve(arguments, make_root(scratch, "queue"), "--idle-ms", HOUR, "--header-ms", HOUR)
+    server.signal(signal.SIGSTOP)  # so that all are in the kernel's queue when the signal comes
+    waiting = [Wire(server) for _ in range(count)]
+    for wire in waiting:
+        wire.send(GOOD)
+    server.signal()
+    server.signal(signal.SIGCONT)
+    for wire in waiting:
+        response = wire.response()
+        checks.equal(response.body if response else None, b"good", "one that was in the queue")
+        checks.equal(wire.ends(), b"", "and it was the last there")
+        wire.close()
+    checks.equal(server.wait(), 0, "exit status")
+
+
 def a_second_signal_stops_at_once(checks, arguments, scratch):
     root = make_root(scratch, "second")
     write_file(root, "large", data=bytes(16 << 20))
@@ -317,6 +334,7 @@ run(
         connections_are_capped,
         running_out_of_descriptors_is_survived,
         stop_finishes_what_is_under_way,
+        stop_answers_what_waits_to_be_accepted,
         a_second_signal_stops_at_once,
         nothing_is_left_open,
     ],

@@ -4,6 +4,7 @@
 #include "tests/fault/memory.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@ enum {
 };
 
 atomic_int memory_live;
+atomic_int memory_calls;
 atomic_int memory_fail_in;
 atomic_bool memory_fail_all;
 
@@ -22,11 +24,12 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void __wrap_free(void *pointer);
 
-/* Does this allocation fail? */
+/* Counts an allocation that is asked for.  Returns: whether it fails. */
 static bool fails(void)
 {
     int left = atomic_load_explicit(&memory_fail_in, memory_order_relaxed);
 
+    atomic_fetch_add_explicit(&memory_calls, 1, memory_order_relaxed);
     if (atomic_load_explicit(&memory_fail_all, memory_order_relaxed)) {
         return true;
     }
@@ -146,4 +149,54 @@ void memory_run_operation(const struct operation *operation)
         FAULT_CHECK(nth < ALLOCATIONS_MAX);
     }
     FAULT_CHECK(nth > 1); /* it has an allocation that can fail */
+}
+
+struct elsewhere {
+    support_body_fn *fn;
+    void *arg;
+    atomic_bool is_ready;
+    atomic_bool may_go;
+    atomic_bool is_done;
+};
+
+static void tell(atomic_bool *flag)
+{
+    atomic_store_explicit(flag, true, memory_order_release);
+}
+
+static void await(const atomic_bool *flag)
+{
+    while (!atomic_load_explicit(flag, memory_order_acquire)) {
+        sched_yield();
+    }
+}
+
+static void wait_and_call(void *arg)
+{
+    struct elsewhere *elsewhere = arg;
+
+    tell(&elsewhere->is_ready);
+    await(&elsewhere->may_go);
+    elsewhere->fn(elsewhere->arg);
+    tell(&elsewhere->is_done);
+}
+
+int memory_elsewhere(support_body_fn *fn, void *arg)
+{
+    struct elsewhere elsewhere = {.fn = fn, .arg = arg};
+    bool failed = atomic_load_explicit(&memory_fail_all, memory_order_relaxed);
+    struct support_thread thread;
+    int calls;
+
+    atomic_store_explicit(&memory_fail_all, false, memory_order_relaxed);
+    support_thread_start(&thread, 1, wait_and_call, &elsewhere);
+    await(&elsewhere.is_ready);
+    calls = atomic_load_explicit(&memory_calls, memory_order_relaxed);
+    atomic_store_explicit(&memory_fail_all, true, memory_order_relaxed);
+    tell(&elsewhere.may_go);
+    await(&elsewhere.is_done);
+    atomic_store_explicit(&memory_fail_all, failed, memory_order_relaxed);
+    calls = atomic_load_explicit(&memory_calls, memory_order_relaxed) - calls;
+    support_thread_join(&thread);
+    return calls;
 }

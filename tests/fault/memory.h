@@ -12,6 +12,7 @@
 #include "tests/fault/fault.h"
 
 extern atomic_int memory_live;      /* allocations not given back */
+extern atomic_int memory_calls;     /* allocations asked for so far */
 extern atomic_int memory_fail_in;   /* so many allocations from now one fails; 0: none */
 extern atomic_bool memory_fail_all; /* all do */
 
@@ -53,5 +54,12 @@ struct operation {
  * more.  Each time: -ENOMEM, it works when it is tried again, and in the end nothing is left.
  */
 void memory_run_operation(const struct operation *operation);
+
+/*
+ * Run @fn(@arg) on a thread that stands ready before, with no memory to be had.
+ *
+ * Returns: how many allocations were asked for meanwhile.
+ */
+int memory_elsewhere(support_body_fn *fn, void *arg);
 
 #endif

@@ -526,14 +526,13 @@ struct worker {
     struct tocsin_timer *timer;
 };
 
-static void *wake_and_move(void *arg)
+static void wake_and_move(void *arg)
 {
     struct worker *worker = arg;
 
     tocsin_waker_wake_by_ref(&worker->waker);
     tocsin_timer_move(worker->timer, 1);
     FAULT_EXPECT(tocsin_task_cancel(&worker->fixture->tasks[0]), 0);
-    return NULL;
 }
 
 static void wakes_timers_and_events_allocate_nothing(void)
@@ -541,8 +540,8 @@ static void wakes_timers_and_events_allocate_nothing(void)
     struct fixture fixture = {.pool = fault_pool()};
     struct worker worker = {.fixture = &fixture, .timer = &fixture.timers[0]};
     struct tocsin_join join;
-    pthread_t thread;
     int result = 0;
+    int calls;
 
     fixture.driver = tocsin_pool_driver(fixture.pool);
     make_pipe(&fixture);
@@ -552,21 +551,20 @@ static void wakes_timers_and_events_allocate_nothing(void)
     worker.waker = tocsin_task_waker(&fixture.tasks[0]);
     FAULT_EXPECT(tocsin_pool_turn(fixture.pool), 1);
 
+    calls = atomic_load_explicit(&memory_calls, memory_order_relaxed);
+    FAULT_CHECK(calls > 0); /* they are counted */
     atomic_store_explicit(&memory_fail_all, true, memory_order_relaxed);
     tocsin_timer_arm(worker.timer, TOCSIN_NEVER_NS - 1);
     tocsin_join_init(&join, &fixture.tasks[0]);
     FAULT_EXPECT(tocsin_join_poll(&join, &(struct tocsin_context){.driver = NULL}, &result),
                  TOCSIN_PENDING);
-    atomic_store_explicit(&memory_fail_all, false,
-                          memory_order_relaxed); /* for the thread itself */
-    FAULT_EXPECT(pthread_create(&thread, NULL, wake_and_move, &worker), 0);
-    atomic_store_explicit(&memory_fail_all, true, memory_order_relaxed);
-    FAULT_EXPECT(pthread_join(thread, NULL), 0);
+    FAULT_EXPECT(memory_elsewhere(wake_and_move, &worker), 0);
     FAULT_EXPECT(tocsin_pool_run(fixture.pool), 0);
     FAULT_EXPECT(fixture.calls, 1);
     FAULT_EXPECT(tocsin_join_poll(&join, &(struct tocsin_context){.driver = NULL}, &result), 0);
     FAULT_EXPECT(result, -ECANCELED);
     use_ready(&fixture);
+    FAULT_EXPECT(atomic_load_explicit(&memory_calls, memory_order_relaxed), calls);
     tocsin_join_deinit(&join);
     tocsin_waker_drop(&worker.waker);
     tocsin_task_unref(&fixture.tasks[0]);

@@ -37,7 +37,7 @@ void stress_dither(struct support_random *random);
 /* Wait until *@counter is at least @value, without a system call. */
 void stress_await(const atomic_uint *counter, unsigned value);
 
-/* A pool with the defaults. */
+/* A pool with the defaults; the program ends as skipped where TOCSIN_BACKEND is refused. */
 struct tocsin_pool *stress_pool(void);
 
 static inline unsigned stress_load(const atomic_uint *counter)
