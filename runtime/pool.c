@@ -344,9 +344,10 @@ static int close_forked(struct tocsin_pool *pool)
     return 0;
 }
 
-int tocsin_pool_close(struct tocsin_pool *pool)
+static int close_by(struct tocsin_pool *pool, uint64_t timeout_ns)
 {
     struct tocsin_pool *outer;
+    int lost;
     int r;
 
     if (pool == NULL) {
@@ -359,6 +360,10 @@ int tocsin_pool_close(struct tocsin_pool *pool)
     if (r < 0) {
         return r;
     }
+    pool->close_by_ns = tocsin_pool_now_ns(pool);
+    pool->close_by_ns += timeout_ns < TOCSIN_NEVER_NS - pool->close_by_ns
+                             ? timeout_ns
+                             : TOCSIN_NEVER_NS - pool->close_by_ns;
     end_work(pool);
     tocsin__mutex_lock(&pool->registrations.lock);
     pool->registrations.closed = true;
@@ -369,8 +374,19 @@ int tocsin_pool_close(struct tocsin_pool *pool)
     close_backend(pool, TOCSIN_BACKEND_CLOSE);
     tocsin__leave(pool, outer);
     pools_bound--;
+    lost = pool->lost;
     tocsin__pool_unref(pool);
-    return 0;
+    return lost;
+}
+
+int tocsin_pool_close(struct tocsin_pool *pool)
+{
+    return close_by(pool, TOCSIN_NEVER_NS);
+}
+
+int tocsin_pool_close_timeout(struct tocsin_pool *pool, uint64_t timeout_ns)
+{
+    return close_by(pool, timeout_ns);
 }
 
 struct tocsin_driver *tocsin_pool_driver(struct tocsin_pool *pool)

@@ -95,9 +95,11 @@ struct tocsin_pool {
     struct tocsin__wakers wakers;
     struct tocsin_item_ *spare_posts; /* ended posts, to be used again */
     size_t spare_posts_count;
-    uint64_t parked_ns; /* hosted, between turns: when the next is due at the latest */
-    bool hosted;        /* its descriptor was given out */
-    bool bound;         /* this thread counts it in tocsin__pools_bound */
+    uint64_t close_by_ns; /* when close stops waiting for the kernel */
+    int lost;             /* operations that it then left there */
+    uint64_t parked_ns;   /* hosted, between turns: when the next is due at the latest */
+    bool hosted;          /* its descriptor was given out */
+    bool bound;           /* this thread counts it in tocsin__pools_bound */
 };
 
 /* The pool that this thread is running, innermost, or opening; NULL outside of all that. */

@@ -10,6 +10,8 @@
 #include "backends/ring/uring.h"
 #include "runtime/pool.h"
 
+#define NS_PER_S UINT64_C(1000000000)
+
 int tocsin__uring_host_init(struct uring_host *host, const struct tocsin_uring_options *options)
 {
     if (options != NULL) {
@@ -154,10 +156,55 @@ static bool is_busy(const struct uring_host *host, const struct uring *uring)
     return uring->flying > 0 || (host->is_busy != NULL && host->is_busy(host));
 }
 
+/* For a completion or, where no event tells, a while.  False: the pool waits no longer. */
+static bool wait_at_the_end(struct uring *uring)
+{
+    uint64_t now_ns = tocsin_pool_now_ns(uring->pool);
+    uint64_t by_ns = uring->pool->close_by_ns;
+    struct __kernel_timespec limit;
+    int r;
+
+    if (now_ns >= by_ns) {
+        return false;
+    }
+    if ((tocsin__uring_is_stuck(uring) || uring->cancels_later > 0) &&
+        by_ns - now_ns > URING_RETRY_NS) {
+        by_ns = now_ns + URING_RETRY_NS;
+    }
+    limit.tv_sec = (long long)((by_ns - now_ns) / NS_PER_S);
+    limit.tv_nsec = (long long)((by_ns - now_ns) % NS_PER_S);
+    r = tocsin__ring_enter(&uring->ring, 1, by_ns == TOCSIN_NEVER_NS ? NULL : &limit);
+    if (r == -EAGAIN || r == -EBUSY) { /* it took nothing, and so did not wait */
+        limit.tv_sec = 0;
+        limit.tv_nsec = URING_RETRY_NS;
+        tocsin__ring_wait(&uring->ring, &limit);
+    }
+    return true;
+}
+
+/*
+ * What the kernel never took is cancelled.  The rest is its own for good, with the reference that
+ * each holds on the pool's memory: to its owner it is in flight for ever.
+ */
+static void lose(struct uring *uring)
+{
+    static const struct uring_completion never_taken = {.result = -ECANCELED};
+
+    while (tocsin__uring_take_back(uring, &never_taken)) {
+    }
+    for (uint32_t i = 0; i < uring->slots_count; i++) {
+        if (uring->slots[i].op != NULL) {
+            struct tocsin_waker waker = uring->slots[i].op->waker_;
+
+            uring->slots[i].op->waker_ = (struct tocsin_waker){0};
+            uring->pool->lost++;
+            tocsin_waker_drop(&waker);
+        }
+    }
+}
+
 static void end(struct uring_host *host, struct uring *uring)
 {
-    struct __kernel_timespec retry = {.tv_nsec = URING_RETRY_NS};
-
     uring->ending = true;
     tocsin__ring_enable(&uring->ring);
     tocsin__uring_harvest(uring);
@@ -168,12 +215,10 @@ static void end(struct uring_host *host, struct uring *uring)
         }
     }
     settle(host, uring);
-    while (is_busy(host, uring)) {
-        tocsin__ring_enter(&uring->ring, 1,
-                           tocsin__uring_is_stuck(uring) || uring->cancels_later > 0 ? &retry
-                                                                                     : NULL);
+    while (is_busy(host, uring) && wait_at_the_end(uring)) {
         settle(host, uring);
     }
+    lose(uring);
     tocsin__uring_arrive(uring, tocsin__remote_close(uring->remote));
 }
 

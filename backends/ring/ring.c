@@ -174,6 +174,14 @@ struct io_uring_sqe *tocsin__ring_next(struct ring *ring)
     return &ring->uring.sq.sqes[ring->tail++ & *ring->uring.sq.kring_mask];
 }
 
+const struct io_uring_sqe *tocsin__ring_take_back(struct ring *ring)
+{
+    if (tocsin__ring_unsubmitted(ring) == 0) {
+        return NULL;
+    }
+    return &ring->uring.sq.sqes[--ring->tail & *ring->uring.sq.kring_mask];
+}
+
 /* io_uring_enter(2), by number: liburing 2.3 has no wrapper that takes the timeout and submits. */
 static int enter(struct ring *ring, uint32_t count, unsigned wait, unsigned flags, void *arg,
                  size_t arg_size)

@@ -65,6 +65,9 @@ uint32_t tocsin__ring_room(const struct ring *ring);
 /* The next entry, as it was left; there is room.  It counts at once. */
 struct io_uring_sqe *tocsin__ring_next(struct ring *ring);
 
+/* Take back the last entry that the kernel has not taken.  Returns: it; NULL: there is none. */
+const struct io_uring_sqe *tocsin__ring_take_back(struct ring *ring);
+
 /*
  * Enter the kernel: submit everything, run what it deferred, and wait for @wait completions (0 or
  * 1) until @timeout (NULL: for ever), where nothing else makes the call return.

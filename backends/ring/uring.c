@@ -305,6 +305,25 @@ struct io_uring_sqe *tocsin__uring_next(struct uring *uring)
     return sqe;
 }
 
+bool tocsin__uring_take_back(struct uring *uring, const struct uring_completion *completion)
+{
+    struct tocsin_item_ *item = tocsin__queue_pop(&uring->backlog);
+    const struct io_uring_sqe *sqe;
+
+    if (item != NULL) {
+        tocsin__uring_op_unmark(op_of(item), URING_OP_BACKLOG);
+        tocsin__uring_op_completed(uring, op_of(item), completion);
+        return true;
+    }
+    while ((sqe = tocsin__ring_take_back(&uring->ring)) != NULL) {
+        if (uring_kind_of(sqe->user_data) == URING_KIND_OP) {
+            tocsin__uring_op_completed(uring, find(uring, sqe->user_data), completion);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- On the way out -------------------------------------------------------------------------- */
 
 /*

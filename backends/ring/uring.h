@@ -106,6 +106,12 @@ void tocsin__uring_flush(struct uring *uring);
 /* Something waits to be delivered or received: have the pool take another turn, if it is awake. */
 void tocsin__uring_call_turn(struct uring *uring);
 
+/*
+ * At the end: complete one operation that the kernel has not taken, as @completion says.
+ * Returns: false: there is none.
+ */
+bool tocsin__uring_take_back(struct uring *uring, const struct uring_completion *completion);
+
 /* When to end a sleep that should last until @deadline_ns: what waits may have no event. */
 uint64_t tocsin__uring_bound_sleep(const struct uring *uring, uint64_t deadline_ns);
 

@@ -51,7 +51,14 @@ struct tocsin_pool_options {
      * begins and set back when it returns; hosted turns do not touch it.
      */
     uint64_t timer_slack_ns;
-    uint64_t room_[6];
+    /*
+     * For tests: run what is ready in an order that this seed decides, the same in each run.
+     * Default 0: in the order in which it became ready (F2).  With a seed an item is overtaken by
+     * at most 63 others, so that nothing starves; timers still fire in the order of their
+     * deadlines.
+     */
+    uint64_t order_seed;
+    uint64_t room_[5];
 };
 
 /*
@@ -69,7 +76,8 @@ TOCSIN_API int tocsin_pool_open(struct tocsin_pool **out_pool, const struct tocs
 /*
  * Close @pool: cancel and drop every live task, end queued posts with -ECANCELED, disarm timers,
  * stop watches, all in this call and on this thread.  A task's release follows with its last
- * reference.  Objects of the pool that are still open stay safe to close; drivers and wakers stay
+ * reference.  Operations in flight are cancelled; the call waits until the kernel has given all
+ * back.  Objects of the pool that are still open stay safe to close; drivers and wakers stay
  * safe to use and drop, and do nothing.
  *
  * Thread:  the pool's; any if it never ran.
@@ -78,6 +86,20 @@ TOCSIN_API int tocsin_pool_open(struct tocsin_pool **out_pool, const struct tocs
  *          NULL is 0.
  */
 TOCSIN_API int tocsin_pool_close(struct tocsin_pool *pool);
+
+/*
+ * tocsin_pool_close() that waits no longer than about @timeout_ns for operations of io_uring that
+ * the kernel has been asked to cancel and does not give back: one that a dead disk or a stuck
+ * network file system holds.  Those are lost, knowingly: their memory, and what they point to, is
+ * the kernel's for good and must never be freed or used again; none of their hooks is called any
+ * more, release neither; a part of the pool's own memory stays for them.
+ *
+ * Thread:  as tocsin_pool_close().
+ * Units:   nanoseconds from the call on, on the pool's clock; 0: what cannot be had at once is lost.
+ * Returns: how many operations were lost; 0: none, as tocsin_pool_close().
+ * Errors:  as tocsin_pool_close().
+ */
+TOCSIN_API int tocsin_pool_close_timeout(struct tocsin_pool *pool, uint64_t timeout_ns);
 
 /*
  * Run until nothing keeps the pool alive: no live task, queued post, armed timer or started watch

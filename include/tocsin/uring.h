@@ -16,7 +16,8 @@
  * U4  Where io_uring is refused, submit says so at once, and tocsin_uring_reason() why.
  *
  * An op that is in flight keeps tocsin_pool_run() going.  Closing the pool cancels what is in
- * flight and waits for the kernel to give it back.
+ * flight and waits for the kernel to give it back; tocsin_pool_close_timeout() no longer than you
+ * say.
  *
  * Registered buffers and files, and provided buffers, are in tocsin/uring_buffers.h; functions for
  * single operations, that also work without a ring, in tocsin/uring_io.h.

@@ -40,6 +40,24 @@ static void close_drops_live_tasks_in_the_call(struct conform *t)
     }
 }
 
+/* No operation is in flight: the limit changes nothing. */
+static void close_with_a_time_limit_is_a_close(struct conform *t)
+{
+    const uint64_t limits[] = {0, 1, TOCSIN_NEVER_NS};
+
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        struct tocsin_pool *pool = conform_pool(t);
+        struct conform_task task = {0};
+
+        conform_spawn(t, tocsin_pool_driver(pool), &task, conform_poll_never, NULL);
+        CHECK_EQ(t, tocsin_pool_turn(pool), 1);
+        CHECK_EQ(t, tocsin_pool_close_timeout(pool, limits[i]), 0);
+        CHECK_EQ(t, conform_read(&task.drops), 1);
+        CHECK_GONE(t, &task);
+    }
+    CHECK_EQ(t, tocsin_pool_close_timeout(NULL, 0), 0);
+}
+
 static void close_elsewhere(struct conform *t, void *arg)
 {
     CHECK_EQ(t, tocsin_pool_close(arg), 0);
@@ -60,6 +78,7 @@ static void pool_that_never_ran_is_closed_by_any_thread(struct conform *t)
 static void wrong_thread_elsewhere(struct conform *t, void *arg)
 {
     CHECK_EQ(t, tocsin_pool_close(arg), -EPERM);
+    CHECK_EQ(t, tocsin_pool_close_timeout(arg, 0), -EPERM);
     CHECK_EQ(t, tocsin_pool_run(arg), -EPERM);
     CHECK_EQ(t, tocsin_pool_turn(arg), -EPERM);
 }
@@ -105,6 +124,7 @@ static int poll_closes_its_own_pool(struct conform_task *task, struct tocsin_con
 {
     (void)cx;
     CHECK_EQ(task->t, tocsin_pool_close(task->arg), -EBUSY);
+    CHECK_EQ(task->t, tocsin_pool_close_timeout(task->arg, 0), -EBUSY);
     CHECK_EQ(task->t, tocsin_pool_run(task->arg), -EBUSY);
     CHECK_EQ(task->t, tocsin_pool_turn(task->arg), -EBUSY);
     return 3;
@@ -327,6 +347,8 @@ CONFORM_CASES(
     close,
     CASE(close_drops_live_tasks_in_the_call, "4.6",
          "Waiting, queued, fresh and cancelled tasks are dropped in the close, on its thread.", 0),
+    CASE(close_with_a_time_limit_is_a_close, "4.6",
+         "Without operations in flight a time limit changes nothing, and nothing is lost.", 0),
     CASE(pool_that_never_ran_is_closed_by_any_thread, "4.6",
          "A pool that nobody ran has no thread yet; closing nothing is 0.",
          TOCSIN_BACKEND_FOREIGN_THREADS),

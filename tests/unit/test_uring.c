@@ -671,6 +671,28 @@ static void a_cancel_between_two_members_is_not_lost(void **state)
     end(fixture);
 }
 
+static void submit_chain_elsewhere_and_cancel_its_head(void *arg)
+{
+    struct fixture *fixture = arg;
+
+    make_chain(fixture, 0, 2, true);
+    UNIT_CHECK(unit_submit_all_elsewhere(&fixture->uring, fixture->ops, fixture->sqes, 2) == 0);
+    UNIT_CHECK(tocsin_uring_cancel(&fixture->ops[0].op) == 0); /* it is still on its way */
+}
+
+/* The entry that cancels would be a member, and the last; the second would then run by itself. */
+static void a_cancel_goes_in_behind_the_whole_chain(void **state)
+{
+    struct fixture *fixture = start(8, 16);
+
+    (void)state;
+    in_turn(fixture, submit_chain_elsewhere_and_cancel_its_head);
+    run(fixture);
+    check_failed_chain(fixture, 0, 2);
+    drop_all(fixture, 2);
+    end(fixture);
+}
+
 /* Four in the queue, four behind it, and then all are asked to end, some of them twice. */
 static void cancel_without_room(void *arg)
 {
@@ -894,6 +916,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_member_of_a_chain_is_cancelled_when_its_turn_comes),
     cmocka_unit_test(closing_ends_a_chain_that_has_not_begun),
     cmocka_unit_test(a_cancel_between_two_members_is_not_lost),
+    cmocka_unit_test(a_cancel_goes_in_behind_the_whole_chain),
     cmocka_unit_test(a_cancel_without_room_waits_for_some),
     cmocka_unit_test(cancels_of_one_operation_count_once),
     cmocka_unit_test(the_stash_is_delivered_by_the_next_turn),

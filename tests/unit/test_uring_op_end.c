@@ -171,6 +171,121 @@ static void a_submission_that_races_with_the_end_is_refused(void **state)
     close(fixture.fds[1]);
 }
 
+/* ---- With a time limit -----------------------------------------------------------------------
+ */
+
+enum {
+    FOR_GOOD = 1000000000, /* so often the kernel refuses to be entered */
+};
+
+static void refuse_enters(void)
+{
+    unit_enters_errno = -EAGAIN;
+    unit_enters_no = FOR_GOOD;
+}
+
+/* A cancel that the kernel never takes stands for one that it cannot carry out. */
+static void what_the_kernel_keeps_is_lost_at_the_time_limit(void **state)
+{
+    static struct life fixture; /* it may never go */
+
+    (void)state;
+    life_start(&fixture);
+    life_in_turn(&fixture, life_submit_read);
+    refuse_enters();
+    assert_int_equal(tocsin_pool_close_timeout(fixture.uring.pool, 2000000), 1);
+    unit_enters_no = 0;
+    life_check_counts(&fixture.op, 0, 0, 0);
+    assert_int_equal(tocsin_uring_cancel(&fixture.op.op), -EALREADY);
+    tocsin_uring_drop(&fixture.op.op);
+    life_check_counts(&fixture.op, 0, 0, 0);
+    assert_true(unit_load(&fixture.uring.memory.live) > 0); /* what the op knows of its pool */
+    close(fixture.fds[0]);
+    close(fixture.fds[1]);
+}
+
+static void what_a_task_waits_for_and_is_lost_holds_no_waker(void **state)
+{
+    static struct life fixture;
+    struct unit_waker waker;
+    struct tocsin_context cx;
+
+    (void)state;
+    life_start(&fixture);
+    unit_op_init_polled(&fixture.op);
+    atomic_init(&waker.refs, 0);
+    atomic_init(&waker.wakes, 0);
+    cx.waker = unit_waker_of(&waker);
+    life_in_turn(&fixture, life_submit_read);
+    assert_int_equal(tocsin_uring_poll(&fixture.op.op, &cx, NULL, NULL), TOCSIN_PENDING);
+    assert_int_equal(unit_load(&waker.refs), 1);
+    refuse_enters();
+    assert_int_equal(tocsin_pool_close_timeout(fixture.uring.pool, 0), 1);
+    unit_enters_no = 0;
+    assert_int_equal(unit_load(&waker.refs), 0);
+    assert_int_equal(unit_load(&waker.wakes), 0);
+    close(fixture.fds[0]);
+    close(fixture.fds[1]);
+}
+
+enum {
+    QUEUE = 4,
+    NEVER_TAKEN = 10, /* in the queue, and behind it */
+};
+
+struct never_taken {
+    struct unit_uring uring;
+    struct unit_op ops[NEVER_TAKEN];
+};
+
+static void submit_never_taken(void *arg)
+{
+    const struct io_uring_sqe nop = unit_sqe_nop();
+    struct never_taken *all = arg;
+
+    for (unsigned i = 0; i < NEVER_TAKEN; i++) {
+        unit_op_init(&all->ops[i]);
+        UNIT_CHECK(unit_submit(&all->uring, &all->ops[i], &nop) == 0);
+    }
+}
+
+static void what_the_kernel_never_took_is_not_lost(void **state)
+{
+    struct never_taken all = {.uring = {.options = {.entries = QUEUE}}};
+
+    (void)state;
+    unit_uring_start(&all.uring);
+    refuse_enters();
+    unit_uring_in_turn(&all.uring, submit_never_taken, &all);
+    assert_int_equal(tocsin_pool_close_timeout(all.uring.pool, 2000000), 0);
+    unit_enters_no = 0;
+    for (unsigned i = 0; i < NEVER_TAKEN; i++) {
+        life_check_counts(&all.ops[i], 1, 0, 0);
+        assert_int_equal(all.ops[i].result, -ECANCELED);
+        tocsin_uring_drop(&all.ops[i].op);
+        life_check_counts(&all.ops[i], 1, 0, 1);
+    }
+    assert_int_equal(unit_load(&all.uring.memory.live), 0);
+}
+
+static void what_comes_back_in_time_is_not_lost(void **state)
+{
+    struct life fixture;
+
+    (void)state;
+    life_start(&fixture);
+    life_in_turn(&fixture, life_submit_read);
+    unit_enters_errno = -EBUSY;
+    unit_enters_no = 3;
+    assert_int_equal(tocsin_pool_close_timeout(fixture.uring.pool, TOCSIN_NEVER_NS), 0);
+    life_check_counts(&fixture.op, 1, 0, 0);
+    assert_int_equal(fixture.op.result, -ECANCELED);
+    tocsin_uring_drop(&fixture.op.op);
+    assert_int_equal(unit_load(&fixture.uring.memory.live), 0);
+    close(fixture.fds[0]);
+    close(fixture.fds[1]);
+}
+
 /* ---- Memory ----------------------------------------------------------------------------------
  */
 
@@ -325,6 +440,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_orphan_is_released_by_its_drop),
     cmocka_unit_test(a_drop_that_relied_on_a_refused_cancel_is_released),
     cmocka_unit_test(a_submission_that_races_with_the_end_is_refused),
+    cmocka_unit_test(what_the_kernel_keeps_is_lost_at_the_time_limit),
+    cmocka_unit_test(what_a_task_waits_for_and_is_lost_holds_no_waker),
+    cmocka_unit_test(what_the_kernel_never_took_is_not_lost),
+    cmocka_unit_test(what_comes_back_in_time_is_not_lost),
     cmocka_unit_test(a_submission_without_memory_leaves_the_op_as_before),
     cmocka_unit_test(a_submission_elsewhere_without_memory_completes_so),
     cmocka_unit_test(a_drop_completes_nothing),
