@@ -95,7 +95,7 @@ TOCSIN_API int tocsin_pool_close(struct tocsin_pool *pool);
  * more, release neither; a part of the pool's own memory stays for them.
  *
  * Thread:  as tocsin_pool_close().
- * Units:   nanoseconds from the call on, on the pool's clock; 0: what cannot be had at once is lost.
+ * Units:   nanoseconds from the call on, on the pool's clock; 0: what is not back at once is lost.
  * Returns: how many operations were lost; 0: none, as tocsin_pool_close().
  * Errors:  as tocsin_pool_close().
  */
