@@ -17,11 +17,13 @@ usage() {
 ./go test [--budget]       build and test everything, also sanitized; --budget: a table of times
 ./go test quick            gcc, unit tests, conformance on epoll, tidy
 ./go test --list | STEP    name the steps of ./go test; run some of them
-./go bench [ARGUMENT ...]  build for speed and run the benchmarks
+./go bench [--quick | ...]  build for speed; ask us, the peers and raw code the same questions;
+                           --help says what else
 ./go lint                  tidy, clang-format, clang-tidy
 ./go soak                  the conformance suite and the races, many times over
 ./go mutants [PATCH ...]   check that the suite catches each broken variant in tests/mutants/
 ./go models                check the Spin models
+./go windows               build the Windows part with mingw-w64, run its tests under Wine
 ./go clean                 remove build/
 END
 }
@@ -35,8 +37,16 @@ installed() {
     libc6-dev) [ -e /usr/include/stdio.h ] ;;
     libc6-dbg) [ -d /usr/lib/debug/.build-id ] ;;
     liburing-dev) [ -e /usr/include/liburing.h ] || { have pkg-config && pkg-config liburing; } ;;
+    libuv1-dev) [ -e /usr/include/uv.h ] || { have pkg-config && pkg-config libuv; } ;;
+    libglib2.0-dev) have pkg-config && pkg-config glib-2.0 ;;
+    libev-dev) [ -e /usr/include/ev.h ] ;;
+    libevent-dev) have pkg-config && pkg-config libevent_core ;;
+    libasio-dev) [ -e /usr/include/asio.hpp ] ;;
     libcmocka-dev) [ -e /usr/include/cmocka.h ] || { have pkg-config && pkg-config cmocka; } ;;
     ninja-build) have ninja ;;
+    fuse3) have fusermount3 ;;
+    gcc-mingw-w64-x86-64) have x86_64-w64-mingw32-gcc ;;
+    wine64) have wine64 || [ -x /usr/lib/wine/wine64 ] ;;
     *) have "$1" ;;
     esac
 }
@@ -74,7 +84,8 @@ need() {
 }
 
 BUILDING=(gcc libc6-dev liburing-dev meson ninja-build pkg-config)
-TESTING=("${BUILDING[@]}" g++ libcmocka-dev python3 curl wrk patch)
+PEERS=(g++ libuv1-dev libev-dev libevent-dev libasio-dev libglib2.0-dev strace)
+TESTING=("${BUILDING[@]}" g++ libcmocka-dev libuv1-dev libglib2.0-dev python3 curl wrk patch strace)
 
 # build FOLDER OPTION ...: set it up if it is not, and compile.
 build() {
@@ -100,15 +111,22 @@ demo)
 test)
     case " $* " in
     *" quick "* | *" --list "*) need "${TESTING[@]}" ;;
-    *) need "${TESTING[@]}" clang clang-format valgrind libc6-dbg spin ;;
+    *) need "${TESTING[@]}" clang clang-format valgrind libc6-dbg spin fuse3 "${PEERS[@]}" ;;
     esac
     exec python3 tests/run.py "$@"
     ;;
 bench)
-    need "${BUILDING[@]}"
-    build bench --buildtype=release -Dtests=false -Dexamples=false
-    exec meson test -C build/bench --no-rebuild --benchmark --verbose \
-        ${1+--test-args="$(printf '%q ' "$@")"}
+    need "${BUILDING[@]}" python3
+    (need "${PEERS[@]}") || say "go: going on without"
+    # meson looks for the peers once: when there are others by now, from the start.
+    peers=$(for peer in "${PEERS[@]}"; do installed "$peer" && printf '%s ' "$peer"; done || true)
+    if [ "$(cat build/bench/peers 2>/dev/null)" != "$peers" ]; then
+        rm -rf build/bench
+    fi
+    build bench --buildtype=release -Dtests=false -Dexamples=false -Dbench=true
+    printf '%s\n' "$peers" >build/bench/peers
+    cd "$here"
+    exec python3 "$root/bench/run.py" "$@"
     ;;
 lint)
     need "${TESTING[@]}" clang clang-format clang-tidy
@@ -125,6 +143,10 @@ mutants)
 models)
     need gcc libc6-dev spin
     exec bash docs/models/check.sh "$@"
+    ;;
+windows)
+    need gcc libc6-dev meson ninja-build python3 clang gcc-mingw-w64-x86-64 wine64
+    exec bash tests/windows/wine.sh "$@"
     ;;
 clean)
     rm -rf build

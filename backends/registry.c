@@ -6,6 +6,8 @@
 
 #include <tocsin/backend.h>
 
+#include "backends/sim/backend.h"
+
 #ifdef __linux__
 #include "backends/epoll/epoll.h"
 #endif
@@ -21,6 +23,7 @@ static const struct tocsin_backend backends[] = {
 #ifdef TOCSIN_HAVE_URING
     {.ops = &tocsin__backend_uring},
 #endif
+    {.ops = &tocsin__backend_sim},
 };
 
 const struct tocsin_backend *tocsin_backend_at(size_t index)

@@ -11,13 +11,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "runtime/actor.h"
 #include "runtime/pool.h"
 
 struct parker {
     /* PARK-1 in docs/CONCURRENCY.md: references; the last one frees. */
     _Atomic(uint64_t) refs;
     struct tocsin__mutex lock;
-    struct tocsin__cond cond;
+    struct tocsin__parking parking;
     bool woken; /* guarded by lock */
 };
 
@@ -35,7 +36,7 @@ static void parker_drop(void *data)
 
     /* PARK-1 acq_rel: every holder's last use comes before the free. */
     if (atomic_fetch_sub_explicit(&parker->refs, 1, memory_order_acq_rel) == 1) {
-        tocsin__cond_deinit(&parker->cond);
+        tocsin__parking_deinit(&parker->parking);
         tocsin__mutex_deinit(&parker->lock);
         free(parker);
     }
@@ -47,7 +48,7 @@ static void parker_wake_by_ref(void *data)
 
     tocsin__mutex_lock(&parker->lock);
     parker->woken = true;
-    tocsin__cond_signal(&parker->cond);
+    tocsin__parking_signal(&parker->parking);
     tocsin__mutex_unlock(&parker->lock);
 }
 
@@ -76,15 +77,15 @@ static int parker_create(struct parker **out_parker)
     if (r < 0) {
         goto err_lock;
     }
-    r = tocsin__cond_init(&parker->cond);
+    r = tocsin__parking_init(&parker->parking);
     if (r < 0) {
-        goto err_cond;
+        goto err_parking;
     }
     atomic_init(&parker->refs, 1);
     *out_parker = parker;
     return 0;
 
-err_cond:
+err_parking:
     tocsin__mutex_deinit(&parker->lock);
 err_lock:
     free(parker);
@@ -112,7 +113,7 @@ int tocsin_block_on(tocsin_poll_fn *fn, void *arg, int *out_result)
     while ((result = fn(&cx, arg)) == TOCSIN_PENDING) {
         tocsin__mutex_lock(&parker->lock);
         while (!parker->woken) {
-            tocsin__cond_wait(&parker->cond, &parker->lock);
+            tocsin__parking_wait(&parker->parking, &parker->lock);
         }
         parker->woken = false;
         tocsin__mutex_unlock(&parker->lock);

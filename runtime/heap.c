@@ -112,20 +112,36 @@ void tocsin__heap_insert(struct tocsin__heap *heap, struct tocsin_timer *timer)
     sift_up(heap, heap->count++, entry);
 }
 
+/* @entry goes to where it belongs, from the free place at @index. */
+static void settle(struct tocsin__heap *heap, size_t index, struct tocsin__heap_entry entry)
+{
+    if (index > 0 && is_before(&entry, &heap->entries[(index - 1) / CHILDREN])) {
+        sift_up(heap, index, entry);
+    } else {
+        sift_down(heap, index, entry);
+    }
+}
+
+static void check_place(const struct tocsin__heap *heap, const struct tocsin_timer *timer)
+{
+    TOCSIN_ASSERT(timer->index_ < heap->count && heap->entries[timer->index_].timer == timer,
+                  "a timer is not where it was put");
+}
+
+void tocsin__heap_move(struct tocsin__heap *heap, struct tocsin_timer *timer)
+{
+    struct tocsin__heap_entry entry = {.deadline_ns = timer->deadline_ns_, .timer = timer};
+
+    check_place(heap, timer);
+    settle(heap, timer->index_, entry);
+}
+
 void tocsin__heap_remove(struct tocsin__heap *heap, struct tocsin_timer *timer)
 {
     size_t index = timer->index_;
-    struct tocsin__heap_entry last;
 
-    TOCSIN_ASSERT(index < heap->count && heap->entries[index].timer == timer,
-                  "a timer is not where it was put");
-    last = heap->entries[--heap->count];
-    if (index == heap->count) {
-        return;
-    }
-    if (index > 0 && is_before(&last, &heap->entries[(index - 1) / CHILDREN])) {
-        sift_up(heap, index, last);
-    } else {
-        sift_down(heap, index, last);
+    check_place(heap, timer);
+    if (index != --heap->count) {
+        settle(heap, index, heap->entries[heap->count]);
     }
 }

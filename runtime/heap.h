@@ -34,6 +34,9 @@ void tocsin__heap_deinit(struct tocsin__heap *heap, struct tocsin_pool *pool);
 void tocsin__heap_insert(struct tocsin__heap *heap, struct tocsin_timer *timer);
 void tocsin__heap_remove(struct tocsin__heap *heap, struct tocsin_timer *timer);
 
+/* @timer is in, and its deadline_ns_ and order_ are new: from where it is to where it belongs. */
+void tocsin__heap_move(struct tocsin__heap *heap, struct tocsin_timer *timer);
+
 static inline uint64_t tocsin__heap_next_ns(const struct tocsin__heap *heap)
 {
     return heap->count > 0 ? heap->entries[0].deadline_ns : TOCSIN_NEVER_NS;

@@ -3,8 +3,7 @@
  */
 #include "runtime/inbox.h"
 
-/* Stands at the head of a closed inbox; never linked, never read. */
-static struct tocsin_item_ closed;
+struct tocsin_item_ tocsin__inbox_closed;
 
 void tocsin__inbox_init(struct tocsin__inbox *inbox)
 {
@@ -17,7 +16,7 @@ bool tocsin__inbox_push(struct tocsin__inbox *inbox, struct tocsin_item_ *item)
     struct tocsin_item_ *head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
 
     do {
-        if (head == &closed) {
+        if (head == &tocsin__inbox_closed) {
             return false;
         }
         item->next_ = head;
@@ -35,7 +34,7 @@ static struct tocsin_item_ *take(struct tocsin__inbox *inbox, struct tocsin_item
     struct tocsin_item_ *item = atomic_exchange_explicit(&inbox->head, leave, memory_order_acquire);
     struct tocsin_item_ *reversed = NULL;
 
-    if (item == &closed) {
+    if (item == &tocsin__inbox_closed) {
         return NULL;
     }
     while (item != NULL) {
@@ -53,7 +52,7 @@ struct tocsin_item_ *tocsin__inbox_take(struct tocsin__inbox *inbox)
     /* INBOX-1 relaxed: most turns find nothing and need not write the shared line. */
     struct tocsin_item_ *head = atomic_load_explicit(&inbox->head, memory_order_relaxed);
 
-    if (head == NULL || head == &closed) {
+    if (head == NULL || head == &tocsin__inbox_closed) {
         return NULL;
     }
     return take(inbox, NULL);
@@ -61,11 +60,5 @@ struct tocsin_item_ *tocsin__inbox_take(struct tocsin__inbox *inbox)
 
 struct tocsin_item_ *tocsin__inbox_close(struct tocsin__inbox *inbox)
 {
-    return take(inbox, &closed);
-}
-
-bool tocsin__inbox_is_closed(const struct tocsin__inbox *inbox)
-{
-    /* INBOX-1 relaxed: closing is for good; a stale answer is as good as an earlier call. */
-    return atomic_load_explicit(&inbox->head, memory_order_relaxed) == &closed;
+    return take(inbox, &tocsin__inbox_closed);
 }

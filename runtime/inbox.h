@@ -22,6 +22,7 @@ enum tocsin__item_kind {
     TOCSIN__ITEM_POST,       /* struct post */
     TOCSIN__ITEM_TIMER_MOVE, /* struct tocsin_timer, inbox only */
     TOCSIN__ITEM_READY,      /* struct tocsin_fd_ready: attach (inbox), callback (run queue) */
+    TOCSIN__ITEM_SLOT,       /* struct tocsin__slot_link */
 };
 
 struct tocsin__inbox {
@@ -40,8 +41,15 @@ bool tocsin__inbox_push(struct tocsin__inbox *inbox, struct tocsin_item_ *item);
 /* Take all, oldest first.  Thread: the loop's. */
 struct tocsin_item_ *tocsin__inbox_take(struct tocsin__inbox *inbox);
 
+/* Stands at the head of a closed inbox; never linked, never read. */
+extern struct tocsin_item_ tocsin__inbox_closed;
+
 /* Has it been closed?  Thread: any. */
-bool tocsin__inbox_is_closed(const struct tocsin__inbox *inbox);
+static inline bool tocsin__inbox_is_closed(const struct tocsin__inbox *inbox)
+{
+    /* INBOX-1 relaxed: closing is for good; a stale answer is as good as an earlier call. */
+    return atomic_load_explicit(&inbox->head, memory_order_relaxed) == &tocsin__inbox_closed;
+}
 
 /* Take all and close.  Thread: the loop's. */
 struct tocsin_item_ *tocsin__inbox_close(struct tocsin__inbox *inbox);

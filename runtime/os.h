@@ -2,24 +2,46 @@
  * What the runtime needs of an operating system beside a backend: threads, locks, parking, the fork
  * mark, and the plain system calls behind sockets, pipes, waits and processes.
  *
- * One implementation each: os_posix.c and os_posix_io.c; os_linux.c for what only Linux has.  All
- * functions return 0 or a result, or a negative errno, and set nothing else.
+ * One implementation each: os_posix.c and os_posix_io.c; os_linux.c for what only Linux has;
+ * os_windows.c has locks and threads, as far as the Windows sources need them.  All functions
+ * return 0 or a result, or a negative errno, and set nothing else.
  */
 #ifndef TOCSIN_RUNTIME_OS_H
 #define TOCSIN_RUNTIME_OS_H
 
+#ifndef _WIN32
 #include <pthread.h>
+#endif
 
 #include <tocsin/process.h>
 #include <tocsin/socket.h>
 
+/* For a mutex that is static, TOCSIN__MUTEX_INITIALIZER; it is never deinitialised. */
+#ifdef _WIN32
+struct tocsin__mutex {
+    void *lock; /* an SRWLOCK */
+};
+#define TOCSIN__MUTEX_INITIALIZER                                                                  \
+    {                                                                                              \
+        .lock = NULL                                                                               \
+    }
+
+struct tocsin__cond {
+    void *cond; /* a CONDITION_VARIABLE */
+};
+#else
 struct tocsin__mutex {
     pthread_mutex_t mutex;
 };
+#define TOCSIN__MUTEX_INITIALIZER                                                                  \
+    {                                                                                              \
+        .mutex = PTHREAD_MUTEX_INITIALIZER                                                         \
+    }
 
 struct tocsin__cond {
     pthread_cond_t cond;
 };
+#endif
 
 /* Locks.  Initialising can fail with -ENOMEM in theory; on Linux it does not. */
 int tocsin__mutex_init(struct tocsin__mutex *mutex);
@@ -30,10 +52,16 @@ int tocsin__cond_init(struct tocsin__cond *cond);
 void tocsin__cond_deinit(struct tocsin__cond *cond);
 void tocsin__cond_wait(struct tocsin__cond *cond, struct tocsin__mutex *mutex);
 void tocsin__cond_signal(struct tocsin__cond *cond);
+void tocsin__cond_broadcast(struct tocsin__cond *cond);
 
 /* Threads. */
 struct tocsin__thread {
+#ifdef _WIN32
+    void *thread; /* a HANDLE */
+#else
     pthread_t thread;
+#endif
+    void *actor; /* runtime/actor.h: the actor that it is, or NULL */
 };
 
 int tocsin__thread_start(struct tocsin__thread *thread, void *(*main)(void *), void *arg);

@@ -58,6 +58,11 @@ void tocsin__cond_signal(struct tocsin__cond *cond)
     pthread_cond_signal(&cond->cond);
 }
 
+void tocsin__cond_broadcast(struct tocsin__cond *cond)
+{
+    pthread_cond_broadcast(&cond->cond);
+}
+
 int tocsin__thread_start(struct tocsin__thread *thread, void *(*main)(void *), void *arg)
 {
     return -pthread_create(&thread->thread, NULL, main, arg);

@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/actor.h"
 #include "runtime/assert.h"
 #include "runtime/pool.h"
+#include "runtime/vpoll_slot.h"
 
-_Thread_local struct tocsin_pool *tocsin__running;
+TOCSIN__TLS _Thread_local struct tocsin_pool *tocsin__running;
 
 /* How many pools this thread is the thread of, in the process that bound_mark marks. */
 static _Thread_local unsigned pools_bound;
@@ -93,6 +95,7 @@ void tocsin__pool_kick(struct tocsin_pool *pool)
         pool->driver.ops->kick(pool->driver.backend_state);
     }
     tocsin__mutex_unlock(&pool->kick_lock);
+    tocsin__actor_point();
 }
 
 void tocsin__pool_wake(struct tocsin_pool *pool)
@@ -195,6 +198,7 @@ static void set_options(struct tocsin_pool *pool, const struct tocsin_pool_optio
     own->budget_polls = own->budget_polls != 0 ? own->budget_polls : 256;
     own->clock_polls = own->clock_polls != 0 ? own->clock_polls : 16;
     own->budget_ns = own->budget_ns != 0 ? own->budget_ns : UINT64_C(250000);
+    pool->order.state = own->order_seed;
     if (own->busy_poll_ns != 0 && tocsin__processors() < 2) {
         own->busy_poll_ns = 0; /* whoever would wake it could not run */
     }
@@ -318,6 +322,9 @@ static void end_work(struct tocsin_pool *pool)
             break;
         case TOCSIN__ITEM_READY:
             tocsin__watch_end(pool, TOCSIN__CONTAINER(item, struct tocsin_fd_ready, item));
+            break;
+        case TOCSIN__ITEM_SLOT:
+            tocsin__slot_end(item);
             break;
         case TOCSIN__ITEM_TIMER_MOVE:
             TOCSIN_UNREACHABLE("an item in the run queue that cannot be run");

@@ -6,7 +6,8 @@
  * drivers, by registrations and timers, and by ended tasks that somebody still holds, so that
  * whoever may touch the pool has it.
  *
- * Lock order: 1 registrations.lock, 1 tasks.lock, 1 joins_lock, 2 kick_lock.  Nothing is called
+ * Lock order: 0 a slot's fd_lock, 1 registrations.lock, tasks.lock, joins_lock, a slot's lock,
+ * 2 kick_lock.  Nothing is called
  * with a lock held but backend attach, detach and kick; never user code (D4).
  */
 #ifndef TOCSIN_RUNTIME_POOL_H
@@ -21,6 +22,7 @@
 
 #include "runtime/heap.h"
 #include "runtime/inbox.h"
+#include "runtime/order.h"
 #include "runtime/os.h"
 #include "runtime/queue.h"
 #include "runtime/registrations.h"
@@ -78,6 +80,7 @@ struct tocsin_pool {
 
     /* The pool's thread. */
     _Alignas(TOCSIN__CACHE_LINE) struct tocsin__queue queue;
+    struct tocsin__order order;   /* with order_seed: how the queue is drawn from */
     struct tocsin_item_ *arrived; /* taken from the inbox and not received yet */
     struct tocsin_task *current;  /* the task in its poll */
     uint64_t alive;               /* tasks, posts, armed timers, watches: what keeps runs going */
@@ -102,8 +105,20 @@ struct tocsin_pool {
     bool bound;           /* this thread counts it in tocsin__pools_bound */
 };
 
+/*
+ * Reached by an offset from the thread pointer, not by a call: one such word fits into what glibc
+ * keeps free for libraries that are loaded late.
+ */
+#ifndef TOCSIN__TLS
+#if defined(__GLIBC__)
+#define TOCSIN__TLS __attribute__((tls_model("initial-exec")))
+#else
+#define TOCSIN__TLS
+#endif
+#endif
+
 /* The pool that this thread is running, innermost, or opening; NULL outside of all that. */
-extern _Thread_local struct tocsin_pool *tocsin__running;
+extern TOCSIN__TLS _Thread_local struct tocsin_pool *tocsin__running;
 
 static inline struct tocsin_pool *tocsin__pool_of(const struct tocsin_driver *driver)
 {
@@ -151,6 +166,11 @@ void tocsin__turn_begin(struct tocsin_pool *pool);
 void tocsin__turn_batch(struct tocsin_pool *pool);
 bool tocsin__turn_wants_look(const struct tocsin_pool *pool);
 int tocsin__turn_look(struct tocsin_pool *pool);
+/*
+ * The busy option: poll the backend for a while before sleeping.  Returns: 1 if something is to be
+ * run, 0 if not, or the backend's error.
+ */
+int tocsin__turn_busy(struct tocsin_pool *pool);
 int tocsin__turn_sleep(struct tocsin_pool *pool);
 /* The way into sleep, of which *@deadline_ns may become shorter.  False: take another turn. */
 bool tocsin__turn_prepare(struct tocsin_pool *pool, uint64_t *deadline_ns);

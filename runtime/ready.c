@@ -18,6 +18,12 @@
 
 #include "runtime/assert.h"
 #include "runtime/pool.h"
+#include "runtime/vpoll_slot.h"
+
+static bool is_slot(const struct tocsin_fd_ready *ready)
+{
+    return ready->watch.source == TOCSIN__SOURCE_SLOT;
+}
 
 static bool has_source(const struct tocsin_pool *pool, enum tocsin_source source)
 {
@@ -49,13 +55,16 @@ static bool may_attach_here(const struct tocsin_pool *pool)
 /* Publish @ready's id, then attach or send it to the thread that may. */
 static int start_locked(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
 {
-    int r;
+    int r = 0;
 
     /*
      * LIVE-1 release: pairs with the acquire in tocsin__registration_find(): events may come at
      * once.
      */
     atomic_store_explicit(&ready->live, ready->watch.id, memory_order_release);
+    if (is_slot(ready)) {
+        return 0; /* no backend has to know */
+    }
     if (may_attach_here(pool)) {
         r = tocsin__registration_attach_locked(pool, ready);
     } else {
@@ -70,23 +79,14 @@ static int start_locked(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
     return r;
 }
 
-int tocsin__ready_open(struct tocsin_pool *pool, enum tocsin_source source, intptr_t number,
-                       uint32_t flags, struct tocsin_fd_ready **out_ready)
+/* A registration, published, and attached where a backend must know of it. */
+static int open_registration(struct tocsin_pool *pool, uint32_t source, intptr_t number,
+                             uint32_t flags, struct tocsin_fd_ready **out_ready)
 {
     struct tocsin__registrations *registrations = &pool->registrations;
     struct tocsin_fd_ready *ready;
     int r;
 
-    if (tocsin__is_forked(pool)) {
-        return -EOWNERDEAD;
-    }
-    if (!has_source(pool, source)) {
-        return -EOPNOTSUPP;
-    }
-    if (source != TOCSIN_SOURCE_OWN && (number < 0 || number > INT_MAX) &&
-        (pool->driver.ops->features & TOCSIN_BACKEND_DESCRIPTORS) != 0) {
-        return -EBADF;
-    }
     tocsin__mutex_lock(&registrations->lock);
     if (registrations->closed) {
         r = -ESHUTDOWN;
@@ -106,6 +106,60 @@ int tocsin__ready_open(struct tocsin_pool *pool, enum tocsin_source source, intp
     }
 out:
     tocsin__mutex_unlock(&registrations->lock);
+    return r;
+}
+
+int tocsin__ready_open_slot(struct tocsin_pool *pool, struct tocsin_vpoll_slot *slot,
+                            uint32_t flags, struct tocsin_fd_ready **out_ready)
+{
+    struct tocsin__registrations *registrations = &pool->registrations;
+    struct tocsin_fd_ready *ready;
+    int r;
+
+    if (tocsin__is_forked(pool)) {
+        return -EOWNERDEAD;
+    }
+    r = open_registration(pool, TOCSIN__SOURCE_SLOT, -1, flags, &ready);
+    if (r < 0) {
+        return r;
+    }
+    r = tocsin__slot_attach(slot, ready);
+    if (r < 0) {
+        tocsin__mutex_lock(&registrations->lock);
+        /* LIVE-1 relaxed: nothing was published under this id. */
+        atomic_store_explicit(&ready->live, 0, memory_order_relaxed);
+        tocsin__registration_free_locked(pool, ready);
+        tocsin__mutex_unlock(&registrations->lock);
+        tocsin__pool_unref(pool);
+        return r;
+    }
+    *out_ready = ready;
+    return 0;
+}
+
+int tocsin__ready_open(struct tocsin_pool *pool, enum tocsin_source source, intptr_t number,
+                       uint32_t flags, struct tocsin_fd_ready **out_ready)
+{
+    struct tocsin_vpoll_slot *slot;
+    int r;
+
+    if (tocsin__is_forked(pool)) {
+        return -EOWNERDEAD;
+    }
+    slot = source == TOCSIN_SOURCE_DESCRIPTOR ? tocsin__slot_find(number) : NULL;
+    if (slot != NULL) {
+        r = tocsin__ready_open_slot(pool, slot, flags, out_ready);
+        tocsin__slot_unref(slot);
+        return r;
+    }
+    if (!has_source(pool, source)) {
+        return -EOPNOTSUPP;
+    }
+    if (source != TOCSIN_SOURCE_OWN && (number < 0 || number > INT_MAX) &&
+        (pool->driver.ops->features & TOCSIN_BACKEND_DESCRIPTORS) != 0) {
+        return -EBADF;
+    }
+    r = open_registration(pool, source, number, flags, out_ready);
     if (r == 0 && !may_attach_here(pool)) {
         tocsin__pool_wake(pool);
     }
@@ -123,21 +177,33 @@ int tocsin_source_ready_open(struct tocsin_driver *driver, enum tocsin_source so
     return tocsin__ready_open(tocsin__pool_of(driver), source, number, 0, out_ready);
 }
 
-/* Attaching failed: whoever waits must come and hear it. */
-static void fail(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
+int tocsin_vpoll_slot_ready_open(struct tocsin_driver *driver, struct tocsin_vpoll_slot *slot,
+                                 struct tocsin_fd_ready **out_ready)
+{
+    return tocsin__ready_open_slot(tocsin__pool_of(driver), slot, 0, out_ready);
+}
+
+/* Outside of walks: wakers are woken at once. */
+static void wake_slots(struct tocsin_fd_ready *ready, uint32_t events)
 {
     struct tocsin_waker wakers[TOCSIN__SLOTS];
 
-    if ((ready->local_flags & TOCSIN__REG_CALLBACK) != 0) {
-        ready->local_flags |= TOCSIN__REG_QUEUED;
-        tocsin__queue_push(&pool->queue, &ready->item);
-        return;
-    }
     for (size_t i = 0; i < TOCSIN__SLOTS; i++) {
-        wakers[i] = tocsin__interest_arrive(&ready->slots[i], TOCSIN_ERR);
+        wakers[i] = tocsin__interest_arrive(&ready->slots[i], events);
     }
     for (size_t i = 0; i < TOCSIN__SLOTS; i++) {
         tocsin_waker_wake(&wakers[i]);
+    }
+}
+
+/* Attaching failed: whoever waits must come and hear it. */
+static void fail(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
+{
+    if ((ready->local_flags & TOCSIN__REG_CALLBACK) != 0) {
+        ready->local_flags |= TOCSIN__REG_QUEUED;
+        tocsin__queue_push(&pool->queue, &ready->item);
+    } else {
+        wake_slots(ready, TOCSIN_ERR);
     }
 }
 
@@ -213,6 +279,7 @@ int tocsin_fd_ready_close(struct tocsin_fd_ready *ready)
     struct tocsin_pool *pool;
     bool pool_closed;
     bool deferred;
+    struct tocsin__slot_link *link;
     int r = 0;
 
     if (ready == NULL) {
@@ -227,6 +294,7 @@ int tocsin_fd_ready_close(struct tocsin_fd_ready *ready)
     /* LIVE-1 release: D3: an event that is found after this meets a dead id. */
     atomic_store_explicit(&ready->live, 0, memory_order_release);
     pool_closed = pool->registrations.closed;
+    link = is_slot(ready) ? ready->watch.data : NULL;
     deferred = !pool_closed && (!tocsin__is_here(pool) || pool->walking ||
                                 (ready->flags & TOCSIN__REG_PENDING) != 0);
     if (!pool_closed && may_attach_here(pool)) {
@@ -240,6 +308,9 @@ int tocsin_fd_ready_close(struct tocsin_fd_ready *ready)
         defer(pool, ready);
     }
     tocsin__mutex_unlock(&pool->registrations.lock);
+    if (link != NULL) {
+        tocsin__slot_detach(link, pool_closed);
+    }
     if (deferred) {
         tocsin__pool_wake(pool);
         tocsin__pool_unref(pool);
@@ -282,7 +353,7 @@ void tocsin__ready_arm(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
 {
     uint32_t wanted = ready->slots[0].wanted;
 
-    if ((pool->driver.ops->features & TOCSIN_BACKEND_EDGE) != 0) {
+    if ((pool->driver.ops->features & TOCSIN_BACKEND_EDGE) != 0 || is_slot(ready)) {
         return;
     }
     if ((ready->local_flags & TOCSIN__REG_CALLBACK) == 0) {
@@ -300,6 +371,28 @@ void tocsin__ready_arm(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
     tocsin__mutex_unlock(&pool->registrations.lock);
 }
 
+/* @events of a watch came: its callback is due, or not wanted. */
+static bool queue_callback(struct tocsin_pool *pool, struct tocsin_fd_ready *ready, uint32_t events)
+{
+    ready->slots[0].observed |= (uint8_t)events;
+    if ((ready->slots[0].observed & ready->slots[0].wanted) == 0 ||
+        (ready->local_flags & TOCSIN__REG_QUEUED) != 0) {
+        return false;
+    }
+    ready->local_flags |= TOCSIN__REG_QUEUED;
+    tocsin__queue_push(&pool->queue, &ready->item);
+    return true;
+}
+
+void tocsin__ready_signal(struct tocsin_pool *pool, struct tocsin_fd_ready *ready, uint32_t events)
+{
+    if ((ready->local_flags & TOCSIN__REG_CALLBACK) != 0) {
+        queue_callback(pool, ready, events);
+    } else {
+        wake_slots(ready, events);
+    }
+}
+
 /* One event of the batch.  No user code: D4. */
 static void deliver(struct tocsin_pool *pool, struct tocsin_fd_ready *ready, uint32_t events)
 {
@@ -307,11 +400,7 @@ static void deliver(struct tocsin_pool *pool, struct tocsin_fd_ready *ready, uin
 
     ready->watch.events = 0; /* reporting disarms */
     if ((ready->local_flags & TOCSIN__REG_CALLBACK) != 0) {
-        ready->slots[0].observed |= (uint8_t)events;
-        if ((ready->slots[0].observed & ready->slots[0].wanted) != 0 &&
-            (ready->local_flags & TOCSIN__REG_QUEUED) == 0) {
-            ready->local_flags |= TOCSIN__REG_QUEUED;
-            tocsin__queue_push(&pool->queue, &ready->item);
+        if (queue_callback(pool, ready, events)) {
             return; /* armed again after the callback */
         }
     } else {

@@ -93,6 +93,12 @@ struct tocsin_fd_ready *tocsin__registration_find(struct tocsin_pool *pool, uint
 /* ready.c */
 int tocsin__ready_open(struct tocsin_pool *pool, enum tocsin_source source, intptr_t number,
                        uint32_t flags, struct tocsin_fd_ready **out_ready);
+/* The same over a slot: no backend is asked. */
+struct tocsin_vpoll_slot;
+int tocsin__ready_open_slot(struct tocsin_pool *pool, struct tocsin_vpoll_slot *slot,
+                            uint32_t flags, struct tocsin_fd_ready **out_ready);
+/* @events came, and not in a walk: tell whoever waits.  Thread: the pool's. */
+void tocsin__ready_signal(struct tocsin_pool *pool, struct tocsin_fd_ready *ready, uint32_t events);
 void tocsin__ready_arm(struct tocsin_pool *pool, struct tocsin_fd_ready *ready);
 void tocsin__ready_arrived(struct tocsin_pool *pool, struct tocsin_fd_ready *ready);
 void tocsin__ready_walk(struct tocsin_pool *pool);

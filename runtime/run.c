@@ -62,10 +62,27 @@ static bool is_done(struct tocsin_pool *pool, const struct tocsin_task *until)
 }
 
 /*
+ * Poll for a while before a sleep, where the options say so.  What that took in may have been the
+ * last thing that kept the run going, which *@out_done tells.
+ */
+static int poll_busily(struct tocsin_pool *pool, const struct tocsin_task *until, bool *out_done)
+{
+    int r = 0;
+
+    *out_done = false;
+    if (pool->options.busy_poll_ns != 0) {
+        r = tocsin__turn_busy(pool);
+        *out_done = r == 0 && is_done(pool, until);
+    }
+    return r;
+}
+
+/*
  * Turns until @until has ended, or, if it is NULL, nothing keeps the pool alive.  Returns as run.
  */
 static int run_turns(struct tocsin_pool *pool, const struct tocsin_task *until)
 {
+    bool done;
     int r = 0;
 
     while (r >= 0) {
@@ -81,7 +98,13 @@ static int run_turns(struct tocsin_pool *pool, const struct tocsin_task *until)
             return 0;
         }
         if (!has_work(pool) && !tocsin__wake_is_woken(&pool->wake)) {
-            r = tocsin__turn_sleep(pool);
+            r = poll_busily(pool, until, &done);
+            if (done) {
+                return 0;
+            }
+            if (r == 0) {
+                r = tocsin__turn_sleep(pool);
+            }
         } else if (tocsin__turn_wants_look(pool)) {
             r = tocsin__turn_look(pool);
         }
@@ -199,15 +222,18 @@ uint64_t tocsin_pool_next_deadline(struct tocsin_pool *pool)
     return next_ns < pool->parked_ns ? next_ns : pool->parked_ns;
 }
 
-/* Leave the word asleep until the next deadline, or a kick where work remains. */
-static void park_hosted(struct tocsin_pool *pool)
+/*
+ * Leave the word asleep until the next deadline, or a kick where work remains.  A turn that a stop
+ * ended has not told whether anything keeps the pool alive: another does.
+ */
+static void park_hosted(struct tocsin_pool *pool, bool stopped)
 {
     uint64_t deadline_ns = tocsin__heap_next_ns(&pool->heap);
     /*
      * Timers that are due and did not fit in this turn's budget are work, too: no timer tells
      * again.
      */
-    bool is_due = has_work(pool) || deadline_ns <= pool->now_ns;
+    bool is_due = stopped || has_work(pool) || deadline_ns <= pool->now_ns;
 
     pool->parked_ns = 0;
     if (is_due || !tocsin__turn_prepare(pool, &deadline_ns)) {
@@ -239,7 +265,7 @@ int tocsin_pool_turn(struct tocsin_pool *pool)
     if (r >= 0) {
         stopped = take_stop(pool);
         r = stopped || !is_done(pool, NULL);
-        park_hosted(pool);
+        park_hosted(pool, stopped);
     }
     tocsin__leave(pool, outer);
     return r;

@@ -23,10 +23,10 @@
  * Model: docs/models/task.pml.
  */
 #include <errno.h>
-#include <string.h>
 
 #include "runtime/assert.h"
 #include "runtime/pool.h"
+#include "runtime/row.h"
 #include "runtime/task.h"
 
 /* The plain word, local_. */
@@ -165,12 +165,50 @@ struct tocsin_waker tocsin_task_waker(struct tocsin_task *task)
     return (struct tocsin_waker){.ops = &task_waker_ops, .data = task};
 }
 
-static int spawn(struct tocsin_driver *driver, struct tocsin_task *task,
-                 const struct tocsin_task_ops *ops, const char *name, const char *place,
-                 uint64_t references)
+/* Every field: a memset is a loop of many instructions here. */
+static void init(struct tocsin_task *task, struct tocsin_pool *pool,
+                 const struct tocsin_task_ops *ops, struct tocsin__row *row, uint32_t local,
+                 uint64_t state)
+{
+    task->run_.next_ = NULL;
+    task->run_.kind_ = TOCSIN__ITEM_TASK;
+    task->inbox_.next_ = NULL;
+    task->inbox_.kind_ = TOCSIN__ITEM_TASK;
+    task->ops_ = ops;
+    task->driver_ = &pool->driver;
+    atomic_init(&task->state_, state);
+    task->joins_ = NULL;
+    task->slot_ = row;
+    task->result_ = 0;
+    task->local_ = local;
+    task->room_[0] = NULL;
+}
+
+/* From another thread, or outside of a turn: the inbox brings it. */
+static int spawn_elsewhere(struct tocsin_pool *pool, struct tocsin_task *task,
+                           const struct tocsin_task_ops *ops, const char *name, const char *place,
+                           uint64_t references)
+{
+    struct tocsin__row *row = tocsin__row_take(pool, true);
+
+    if (row == NULL) {
+        return -ENOMEM;
+    }
+    tocsin__row_fill(row, name, place);
+    init(task, pool, ops, row, LOCAL_NEW, references * TASK_REF | TASK_INBOX);
+    if (!tocsin__inbox_push(&pool->inbox, &task->inbox_)) {
+        tocsin__row_untake(pool, row);
+        return -ESHUTDOWN;
+    }
+    tocsin__pool_wake(pool);
+    return 0;
+}
+
+static inline int spawn(struct tocsin_driver *driver, struct tocsin_task *task,
+                        const struct tocsin_task_ops *ops, const char *name, const char *place,
+                        uint64_t references)
 {
     struct tocsin_pool *pool = tocsin__pool_of(driver);
-    bool here = tocsin__is_here(pool);
     struct tocsin__row *row;
 
     if (ops == NULL || ops->poll == NULL) {
@@ -182,31 +220,18 @@ static int spawn(struct tocsin_driver *driver, struct tocsin_task *task,
     if (tocsin__inbox_is_closed(&pool->inbox)) {
         return -ESHUTDOWN;
     }
-    row = tocsin__row_take(pool, !here);
+    if (!tocsin__is_here(pool)) {
+        return spawn_elsewhere(pool, task, ops, name, place, references);
+    }
+    row = tocsin__row_take(pool, false);
     if (row == NULL) {
         return -ENOMEM;
     }
     tocsin__row_fill(row, name, place);
-    memset(task, 0, sizeof(*task));
-    task->run_.kind_ = TOCSIN__ITEM_TASK;
-    task->inbox_.kind_ = TOCSIN__ITEM_TASK;
-    task->ops_ = ops;
-    task->driver_ = driver;
-    task->slot_ = row;
-    if (here) {
-        atomic_init(&task->state_, references * TASK_REF);
-        tocsin__row_show(pool, row, task);
-        pool->alive++;
-        enqueue(pool, task);
-        return 0;
-    }
-    task->local_ = LOCAL_NEW;
-    atomic_init(&task->state_, references * TASK_REF | TASK_INBOX);
-    if (!tocsin__inbox_push(&pool->inbox, &task->inbox_)) {
-        tocsin__row_untake(pool, row);
-        return -ESHUTDOWN;
-    }
-    tocsin__pool_wake(pool);
+    tocsin__row_show(pool, row, task);
+    init(task, pool, ops, row, LOCAL_QUEUED, references * TASK_REF);
+    pool->alive++;
+    tocsin__queue_push(&pool->queue, &task->run_);
     return 0;
 }
 
@@ -255,7 +280,11 @@ static void end_task(struct tocsin_pool *pool, struct tocsin_task *task, int res
     if ((old & ~TASK_CANCEL) == TASK_REF && (task->local_ & LOCAL_QUEUED) == 0) {
         /* The pool's is the only reference, so nobody can race with this, or ever ask for it. */
         tocsin__row_free(pool, row);
-        tocsin_task_unref(task);
+        /* TASK-1 relaxed: no locked instruction for what nobody else can see. */
+        atomic_store_explicit(&task->state_, 0, memory_order_relaxed);
+        if (task->ops_->release != NULL) {
+            task->ops_->release(task);
+        }
         return;
     }
     tocsin__pool_ref(pool); /* K3 */
@@ -282,26 +311,27 @@ void tocsin__task_run(struct tocsin_pool *pool, struct tocsin_task *task)
         .waker = {.ops = &task_waker_ops, .data = task},
         .driver = &pool->driver,
     };
-    struct tocsin_task *outer = pool->current;
+    uint32_t local = task->local_ & ~(uint32_t)LOCAL_QUEUED;
     uint64_t state;
     int result;
 
-    task->local_ &= ~(uint32_t)LOCAL_QUEUED;
-    if ((task->local_ & LOCAL_OVER) != 0) {
+    if ((local & LOCAL_OVER) != 0) {
+        task->local_ = local;
         tocsin_task_unref(task); /* it ended while it was queued */
         return;
     }
     /* TASK-1 acquire: a cancel that has returned is seen; one that has not may be missed. */
     state = atomic_load_explicit(&task->state_, memory_order_acquire);
     if ((state & TASK_CANCEL) != 0) {
+        task->local_ = local;
         end_task(pool, task, -ECANCELED, TASK_CANCELLED);
         return;
     }
-    task->local_ |= LOCAL_RUNNING;
+    task->local_ = local | LOCAL_RUNNING;
     tocsin__row_set_state(row_of(task), TOCSIN_TASK_RUNNING);
     pool->current = task;
     result = task->ops_->poll(task, &cx);
-    pool->current = outer;
+    pool->current = NULL;
     task->local_ &= ~(uint32_t)LOCAL_RUNNING;
     if (tocsin__is_forked(pool)) {
         return; /* the poll forked, and this is the child: the task is the parent's to end */

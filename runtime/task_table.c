@@ -51,14 +51,24 @@ static struct tocsin__row *grow(struct tocsin_pool *pool, bool remote)
     return free_rows;
 }
 
-static struct tocsin__row *take_remote(struct tocsin_pool *pool)
+struct tocsin__row *tocsin__row_take_new(struct tocsin_pool *pool)
+{
+    struct tocsin__row *row = grow(pool, false);
+
+    if (row != NULL) {
+        pool->tasks.own_free = row->next_free;
+    }
+    return row;
+}
+
+struct tocsin__row *tocsin__row_take_remote(struct tocsin_pool *pool)
 {
     struct tocsin__task_table *table = &pool->tasks;
     struct tocsin__row *row;
 
     tocsin__mutex_lock(&table->lock);
     if (table->remote_free == NULL) {
-        /* ROW-3 acquire: pairs with the release in give_back_remote(). */
+        /* ROW-3 acquire: pairs with the release in tocsin__row_return(). */
         table->remote_free =
             atomic_exchange_explicit(&table->remote_returned, NULL, memory_order_acquire);
     }
@@ -73,104 +83,17 @@ static struct tocsin__row *take_remote(struct tocsin_pool *pool)
     return row;
 }
 
-struct tocsin__row *tocsin__row_take(struct tocsin_pool *pool, bool remote)
+/* No lock: any thread pushes, and only whole lists are taken. */
+void tocsin__row_return(struct tocsin_pool *pool, struct tocsin__row *row)
 {
     struct tocsin__task_table *table = &pool->tasks;
-    struct tocsin__row *row;
 
-    if (remote) {
-        return take_remote(pool);
-    }
-    if (table->own_free == NULL) {
-        table->own_free = grow(pool, false);
-    }
-    row = table->own_free;
-    if (row != NULL) {
-        table->own_free = row->next_free;
-    }
-    return row;
-}
-
-/* No lock: any thread pushes, and only whole lists are taken. */
-static void give_back_remote(struct tocsin__task_table *table, struct tocsin__row *row)
-{
     /* ROW-3 relaxed: the swap below says whether it was right. */
     row->next_free = atomic_load_explicit(&table->remote_returned, memory_order_relaxed);
-    /* ROW-3 release: pairs with the acquire in take_remote(). */
+    /* ROW-3 release: pairs with the acquire in tocsin__row_take_remote(). */
     while (!atomic_compare_exchange_weak_explicit(&table->remote_returned, &row->next_free, row,
                                                   memory_order_release, memory_order_relaxed)) {
     }
-}
-
-void tocsin__row_untake(struct tocsin_pool *pool, struct tocsin__row *row)
-{
-    if (row->remote) {
-        give_back_remote(&pool->tasks, row);
-    } else {
-        row->next_free = pool->tasks.own_free;
-        pool->tasks.own_free = row;
-    }
-}
-
-/*
- * Begin to change a row.  ROW-1 relaxed: its own thread's count; the stores that follow release it.
- */
-static unsigned begin_write(struct tocsin__row *row)
-{
-    unsigned sequence = atomic_load_explicit(&row->sequence, memory_order_relaxed);
-
-    atomic_store_explicit(&row->sequence, sequence + 1, memory_order_relaxed);
-    return sequence;
-}
-
-/* ROW-1 release: pairs with the first acquire in read_row(). */
-static void end_write(struct tocsin__row *row, unsigned sequence)
-{
-    atomic_store_explicit(&row->sequence, sequence + 2, memory_order_release);
-}
-
-void tocsin__row_fill(struct tocsin__row *row, const char *name, const char *place)
-{
-    uint64_t words[TOCSIN__NAME_WORDS] = {0};
-    unsigned sequence = begin_write(row);
-    size_t size = name == NULL ? 0 : strlen(name);
-
-    if (size > TOCSIN_TASK_NAME_SIZE - 1) {
-        size = TOCSIN_TASK_NAME_SIZE - 1;
-    }
-    if (size > 0) {
-        memcpy(words, name, size);
-    }
-    for (size_t i = 0; i < TOCSIN__NAME_WORDS; i++) {
-        /* ROW-1 release: whoever reads this word also sees the odd count. */
-        atomic_store_explicit(&row->name[i], words[i], memory_order_release);
-    }
-    /* ROW-1 release: as above. */
-    atomic_store_explicit(&row->place, place, memory_order_release);
-    tocsin__row_set_state(row, TOCSIN_TASK_READY);
-    end_write(row, sequence);
-}
-
-static void set_id(struct tocsin__row *row, uint64_t id)
-{
-    unsigned sequence = begin_write(row);
-
-    /* ROW-1 release: whoever reads this id also sees the odd count. */
-    atomic_store_explicit(&row->id, id, memory_order_release);
-    end_write(row, sequence);
-}
-
-void tocsin__row_show(struct tocsin_pool *pool, struct tocsin__row *row, struct tocsin_task *task)
-{
-    row->task = task;
-    set_id(row, ++pool->tasks.last_id);
-}
-
-void tocsin__row_free(struct tocsin_pool *pool, struct tocsin__row *row)
-{
-    row->task = NULL;
-    set_id(row, 0);
-    tocsin__row_untake(pool, row);
 }
 
 void tocsin__task_table_each(struct tocsin_pool *pool, tocsin__task_visit_fn *visit)
@@ -181,7 +104,8 @@ void tocsin__task_table_each(struct tocsin_pool *pool, tocsin__task_visit_fn *vi
 
     for (; chunk != NULL; chunk = chunk->next) {
         for (size_t i = 0; i < TOCSIN__ROWS_PER_CHUNK; i++) {
-            if (chunk->rows[i].task != NULL) {
+            /* ROW-1 relaxed: its own thread's. */
+            if (atomic_load_explicit(&chunk->rows[i].id, memory_order_relaxed) != 0) {
                 visit(pool, chunk->rows[i].task);
             }
         }

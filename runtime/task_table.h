@@ -34,8 +34,10 @@ struct tocsin__row {
     _Atomic(uint64_t) id;
     _Atomic(uint64_t) name[TOCSIN__NAME_WORDS];
     _Atomic(const char *) place;
-    struct tocsin_task *task; /* the pool's thread: the live task, or NULL */
-    struct tocsin__row *next_free;
+    union {
+        struct tocsin_task *task;      /* of a visible row; the pool's thread */
+        struct tocsin__row *next_free; /* of a free one */
+    };
 };
 
 struct tocsin__row_chunk {
@@ -58,20 +60,10 @@ struct tocsin__task_table {
 int tocsin__task_table_init(struct tocsin__task_table *table);
 void tocsin__task_table_deinit(struct tocsin__task_table *table, struct tocsin_pool *pool);
 
-/* Take a row.  Thread: the pool's, or any with @remote.  Returns: NULL: out of memory. */
-struct tocsin__row *tocsin__row_take(struct tocsin_pool *pool, bool remote);
-
-/* Write name and place into a taken row that is not visible yet.  Thread: the taker's. */
-void tocsin__row_fill(struct tocsin__row *row, const char *name, const char *place);
-
-/* Make a row visible as @task's.  Thread: the pool's. */
-void tocsin__row_show(struct tocsin_pool *pool, struct tocsin__row *row, struct tocsin_task *task);
-
-/* Hide and free a row.  Thread: the pool's. */
-void tocsin__row_free(struct tocsin_pool *pool, struct tocsin__row *row);
-
-/* Free a taken row that was never shown.  Thread: the taker's. */
-void tocsin__row_untake(struct tocsin_pool *pool, struct tocsin__row *row);
+/* What row.h asks for where there is no row of the kind; and to give one back from any thread. */
+struct tocsin__row *tocsin__row_take_new(struct tocsin_pool *pool);
+struct tocsin__row *tocsin__row_take_remote(struct tocsin_pool *pool);
+void tocsin__row_return(struct tocsin_pool *pool, struct tocsin__row *row);
 
 /* Call @visit for each live task; it may end the task.  Thread: the pool's. */
 typedef void tocsin__task_visit_fn(struct tocsin_pool *pool, struct tocsin_task *task);

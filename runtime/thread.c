@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/actor.h"
 #include "runtime/assert.h"
 #include "runtime/pool.h"
 
@@ -19,7 +20,7 @@ struct tocsin_pool_thread {
     int result;   /* of the run; published by the join */
 
     struct tocsin__mutex lock;
-    struct tocsin__cond cond;
+    struct tocsin__parking parking;
     bool opened;                  /* guarded by lock: the three below are set */
     int open_result;              /* guarded by lock */
     struct tocsin_driver *driver; /* guarded by lock */
@@ -32,7 +33,7 @@ static void tell_opened(struct tocsin_pool_thread *thread, int result, struct to
     thread->open_result = result;
     thread->driver = driver;
     thread->id = tocsin__thread_id();
-    tocsin__cond_signal(&thread->cond);
+    tocsin__parking_signal(&thread->parking);
     tocsin__mutex_unlock(&thread->lock);
 }
 
@@ -42,6 +43,7 @@ static void *thread_main(void *arg)
     struct tocsin_pool *pool;
     int r;
 
+    tocsin__is_pool_thread = true;
     tocsin__thread_set_name(thread->name);
     r = tocsin_pool_open(&pool, thread->has_backend ? &thread->backend : NULL, &thread->options);
     if (r < 0) {
@@ -57,7 +59,7 @@ static void *thread_main(void *arg)
 
 static void destroy(struct tocsin_pool_thread *thread)
 {
-    tocsin__cond_deinit(&thread->cond);
+    tocsin__parking_deinit(&thread->parking);
     tocsin__mutex_deinit(&thread->lock);
     free(thread);
 }
@@ -74,14 +76,14 @@ static int create(struct tocsin_pool_thread **out_thread)
     if (r < 0) {
         goto err_lock;
     }
-    r = tocsin__cond_init(&thread->cond);
+    r = tocsin__parking_init(&thread->parking);
     if (r < 0) {
-        goto err_cond;
+        goto err_parking;
     }
     *out_thread = thread;
     return 0;
 
-err_cond:
+err_parking:
     tocsin__mutex_deinit(&thread->lock);
 err_lock:
     free(thread);
@@ -107,19 +109,19 @@ int tocsin_pool_spawn_thread(struct tocsin_pool_thread **out_thread,
         thread->options = *options;
     }
     snprintf(thread->name, sizeof(thread->name), "%s", name != NULL ? name : "tocsin");
-    r = tocsin__thread_start(&thread->thread, thread_main, thread);
+    r = tocsin__actor_thread_start(&thread->thread, thread_main, thread);
     if (r < 0) {
         destroy(thread);
         return r;
     }
     tocsin__mutex_lock(&thread->lock);
     while (!thread->opened) {
-        tocsin__cond_wait(&thread->cond, &thread->lock);
+        tocsin__parking_wait(&thread->parking, &thread->lock);
     }
     r = thread->open_result;
     tocsin__mutex_unlock(&thread->lock);
     if (r < 0) {
-        tocsin__thread_join(&thread->thread);
+        tocsin__actor_thread_join(&thread->thread);
         destroy(thread);
         return r;
     }
@@ -135,7 +137,7 @@ int tocsin_pool_thread_join(struct tocsin_pool_thread *thread)
     if (thread->id == tocsin__thread_id()) {
         return -EDEADLK;
     }
-    tocsin__thread_join(&thread->thread);
+    tocsin__actor_thread_join(&thread->thread);
     result = thread->result;
     destroy(thread);
     return result;

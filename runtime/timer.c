@@ -100,17 +100,26 @@ static bool take_out(struct tocsin_pool *pool, struct tocsin_timer *timer)
 
 static void arm(struct tocsin_pool *pool, struct tocsin_timer *timer, uint64_t deadline_ns)
 {
-    take_out(pool, timer);
+    bool is_moved =
+        place_of(timer) == STATE_IN_HEAP && deadline_ns != TOCSIN_NEVER_NS && !pool->closed;
+
+    if (!is_moved) {
+        take_out(pool, timer);
+    }
     timer->state_ &= ~(uint32_t)STATE_FIRED;
     timer->deadline_ns_ = deadline_ns;
     if (deadline_ns == TOCSIN_NEVER_NS || pool->closed) {
         return;
     }
     timer->order_ = pool->timer_order++;
-    tocsin__heap_insert(&pool->heap, timer);
-    set_place(timer, STATE_IN_HEAP);
-    if ((timer->state_ & STATE_BACKGROUND) == 0) {
-        pool->alive++;
+    if (is_moved) {
+        tocsin__heap_move(&pool->heap, timer);
+    } else {
+        tocsin__heap_insert(&pool->heap, timer);
+        set_place(timer, STATE_IN_HEAP);
+        if ((timer->state_ & STATE_BACKGROUND) == 0) {
+            pool->alive++;
+        }
     }
     if (!tocsin__is_here(pool)) {
         tocsin__pool_wake_for_timer(pool,

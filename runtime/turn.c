@@ -9,13 +9,14 @@
  *     clock reads that come every clock_polls polls.  After it the backend is looked at, remote
  *     wakes are drained and timers expire.  Turns without polls count too, so that a storm of wakes
  *     for nothing does not put the look off.
- * F2  The run queue is first in, first out.
+ * F2  The run queue is first in, first out, unless order_seed asks for a drawn order (order.h).
  * F3  With work to do the backend is asked once per budget and no more often.
  */
 #include <errno.h>
 
 #include "runtime/assert.h"
 #include "runtime/pool.h"
+#include "runtime/vpoll_slot.h"
 
 void tocsin__wakers_wake(struct tocsin__wakers *wakers)
 {
@@ -60,6 +61,9 @@ void tocsin__inbox_drain(struct tocsin_pool *pool, struct tocsin_item_ *chain)
         case TOCSIN__ITEM_READY:
             tocsin__ready_arrived(pool, TOCSIN__CONTAINER(item, struct tocsin_fd_ready, item));
             break;
+        case TOCSIN__ITEM_SLOT:
+            tocsin__slot_run(pool, item);
+            break;
         }
     }
 }
@@ -91,33 +95,44 @@ static void run_item(struct tocsin_pool *pool, struct tocsin_item_ *item)
     case TOCSIN__ITEM_READY:
         tocsin__watch_run(pool, TOCSIN__CONTAINER(item, struct tocsin_fd_ready, item));
         return;
+    case TOCSIN__ITEM_SLOT:
+        tocsin__slot_run(pool, item);
+        return;
     case TOCSIN__ITEM_TIMER_MOVE:
         break;
     }
     TOCSIN_UNREACHABLE("an item in the run queue that cannot be run");
 }
 
+static inline struct tocsin_item_ *next_item(struct tocsin_pool *pool)
+{
+    return pool->options.order_seed == 0 ? tocsin__queue_pop(&pool->queue)
+                                         : tocsin__order_pop(&pool->order, &pool->queue);
+}
+
 void tocsin__turn_batch(struct tocsin_pool *pool)
 {
     const struct tocsin_pool_options *options = &pool->options;
     uint32_t until_clock = options->clock_polls;
+    uint32_t left = pool->polls < options->budget_polls ? options->budget_polls - pool->polls : 0;
     struct tocsin_item_ *item;
 
     if (pool->queue.head == NULL) {
         pool->polls++; /* a turn for nothing */
+        return;
     }
     /* A poll may fork: what is left in the queue is then the parent's. */
-    while (pool->polls < options->budget_polls && !tocsin__is_forked(pool) &&
-           (item = tocsin__queue_pop(&pool->queue)) != NULL) {
+    while (left > 0 && !tocsin__is_forked(pool) && (item = next_item(pool)) != NULL) {
         run_item(pool, item);
-        pool->polls++;
+        left--;
         if (--until_clock == 0) {
             until_clock = options->clock_polls;
             if (tocsin_pool_now_ns(pool) - pool->looked_ns >= options->budget_ns) {
-                pool->polls = options->budget_polls;
+                left = 0;
             }
         }
     }
+    pool->polls = options->budget_polls - left;
 }
 
 bool tocsin__turn_wants_look(const struct tocsin_pool *pool)
@@ -145,14 +160,10 @@ int tocsin__turn_look(struct tocsin_pool *pool)
     return r;
 }
 
-/*
- * The busy option: poll for a while before sleeping.
- *
- * Returns: 1 if something came, 0 if not, or the backend's error.
- */
-static int poll_busily(struct tocsin_pool *pool, uint64_t deadline_ns)
+int tocsin__turn_busy(struct tocsin_pool *pool)
 {
     uint64_t until_ns = tocsin_pool_now_ns(pool) + pool->options.busy_poll_ns;
+    uint64_t deadline_ns = tocsin__heap_next_ns(&pool->heap);
     int r = 0;
 
     until_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
@@ -181,13 +192,6 @@ int tocsin__turn_sleep(struct tocsin_pool *pool)
     uint64_t deadline_ns = tocsin__heap_next_ns(&pool->heap);
     int r;
 
-    if (pool->options.busy_poll_ns != 0) {
-        r = poll_busily(pool, deadline_ns);
-        if (r != 0) {
-            return r < 0 ? r : 0;
-        }
-        deadline_ns = tocsin__heap_next_ns(&pool->heap);
-    }
     if (!tocsin__turn_prepare(pool, &deadline_ns)) {
         return tocsin__turn_wants_look(pool) ? tocsin__turn_look(pool) : 0;
     }

@@ -10,14 +10,33 @@
 
 #include "runtime/assert.h"
 #include "runtime/pool.h"
+#include "runtime/vpoll_slot.h"
 
-int tocsin_watch_start(struct tocsin_watch *watch, struct tocsin_driver *driver, int fd,
-                       uint32_t events, tocsin_watch_fn *fn, void *arg)
+/* What a watch is over: a slot, or if that is NULL a source of the backend's. */
+struct watched {
+    struct tocsin_vpoll_slot *slot;
+    enum tocsin_source source;
+    intptr_t number;
+};
+
+static int open_watched(struct tocsin_pool *pool, const struct watched *watched,
+                        struct tocsin_fd_ready **out_ready)
 {
-    struct tocsin_pool *pool = tocsin__pool_of(driver);
+    return watched->slot != NULL
+               ? tocsin__ready_open_slot(pool, watched->slot, TOCSIN__REG_CALLBACK, out_ready)
+               : tocsin__ready_open(pool, watched->source, watched->number, TOCSIN__REG_CALLBACK,
+                                    out_ready);
+}
+
+static int start(struct tocsin_watch *watch, struct tocsin_pool *pool,
+                 const struct watched *watched, uint32_t events, tocsin_watch_fn *fn, void *arg)
+{
     struct tocsin_fd_ready *ready;
     int r;
 
+    if (fn == NULL) {
+        return -EINVAL;
+    }
     if (tocsin__is_forked(pool)) {
         return -EOWNERDEAD;
     }
@@ -25,21 +44,46 @@ int tocsin_watch_start(struct tocsin_watch *watch, struct tocsin_driver *driver,
     if (watch->ready_ != NULL) {
         return -EBUSY;
     }
-    if (fn == NULL || events == 0 || (events & ~(uint32_t)TOCSIN_EVENTS_ALL) != 0) {
+    if (events == 0 || (events & ~(uint32_t)TOCSIN_EVENTS_ALL) != 0) {
         return -EINVAL;
     }
-    r = tocsin__ready_open(pool, TOCSIN_SOURCE_DESCRIPTOR, fd, TOCSIN__REG_CALLBACK, &ready);
+    r = open_watched(pool, watched, &ready);
     if (r < 0) {
         return r;
     }
     ready->callback.interest.wanted = (uint8_t)tocsin__interest_mask(events);
+    ready->callback.owner = watch;
     ready->callback.fn = fn;
     ready->callback.arg = arg;
-    ready->callback.owner = watch;
     watch->ready_ = ready;
     pool->alive++;
     tocsin__ready_arm(pool, ready);
     return 0;
+}
+
+int tocsin_watch_start(struct tocsin_watch *watch, struct tocsin_driver *driver, int fd,
+                       uint32_t events, tocsin_watch_fn *fn, void *arg)
+{
+    const struct watched watched = {NULL, TOCSIN_SOURCE_DESCRIPTOR, fd};
+
+    return start(watch, tocsin__pool_of(driver), &watched, events, fn, arg);
+}
+
+int tocsin_own_watch_start(struct tocsin_watch *watch, struct tocsin_driver *driver,
+                           intptr_t number, uint32_t events, tocsin_watch_fn *fn, void *arg)
+{
+    const struct watched watched = {NULL, TOCSIN_SOURCE_OWN, number};
+
+    return start(watch, tocsin__pool_of(driver), &watched, events, fn, arg);
+}
+
+int tocsin_vpoll_slot_watch_start(struct tocsin_watch *watch, struct tocsin_driver *driver,
+                                  struct tocsin_vpoll_slot *slot, uint32_t events,
+                                  tocsin_watch_fn *fn, void *arg)
+{
+    const struct watched watched = {slot, TOCSIN_SOURCE_DESCRIPTOR, -1};
+
+    return start(watch, tocsin__pool_of(driver), &watched, events, fn, arg);
 }
 
 static void set_background(struct tocsin_fd_ready *ready, bool background)

@@ -11,6 +11,8 @@
   - Every `./go VERB` is one that go has.
   - Every link to a file leads to one, and to a heading if it names one.
 
+A block that includes <uv.h> or <tocsin/uv.h> is left out where libtocsin-uv was not built.
+
     docs_check.py [--build FOLDER]      FOLDER has libtocsin.a (build/test-gcc)
 """
 
@@ -78,18 +80,27 @@ def compile_c(text, scratch, *more):
     return ran.returncode == 0, ran.stdout
 
 
-def libraries_of(library):
-    """What a program links beside the static library: liburing, where that was built with it."""
+def uv_library(library):
+    return library.parent / "backends/uv/libtocsin-uv.a"
+
+
+def needs_uv(code):
+    return re.search(r"^#include <(?:tocsin/)?uv\.h>", code, re.M) is not None
+
+
+def libraries_of(library, code):
+    """What a program links: libtocsin-uv if it asks for it, the library, what those lean on."""
+    first = [uv_library(library), library, "-luv"] if needs_uv(code) else [library]
     described = library.parent / "meson-private/tocsin.pc"
     private = re.findall(r"^(?:Requires|Libs)\.private:(.*)$",
                          described.read_text() if described.exists() else "", re.M)
-    return ["-luring"] if "uring" in " ".join(private) else []
+    return first + (["-luring"] if "uring" in " ".join(private) else [])
 
 
 def compile_block(name, line, given, code, library, scratch):
     marker = f'#line {line + 1} "{name}"\n'
     if re.search(r"^int main\(", code, re.M):
-        return compile_c(marker + code, scratch, library, *libraries_of(library), "-pthread",
+        return compile_c(marker + code, scratch, *libraries_of(library, code), "-pthread",
                          "-o", scratch / "program")
     before = PRELUDE + given + "\n"
     succeeded, output = compile_c(before + marker + code, scratch, "-fsyntax-only", *PIECE)
@@ -162,7 +173,9 @@ def main():
     with tempfile.TemporaryDirectory(prefix="tocsin-docs-") as folder:
         for name, text in found:
             for line, language, given, code in blocks(text):
-                if language == "c":
+                if needs_uv(code) and not uv_library(library).exists():
+                    print(f"{name}:{line}: left out: no libtocsin-uv")
+                elif language == "c":
                     succeeded, output = compile_block(name, line, given, code, library,
                                                       Path(folder))
                     check(f"{name}:{line}: C block", succeeded, output)

@@ -10,6 +10,10 @@ tests/mutants/*.patch are unified diffs from the root, each with a head:
     Detector: unit NAME ...          these unit test programs; one of them must fail
     Detector: fault NAME ...         these programs of tests/fault; one of them must fail
     Detector: regress NAME ...       these programs of tests/regress; one of them must fail
+    Detector: windows NAME ...       these programs of tests/windows; one of them must fail
+    Detector: differential tocsin-differential    the random programs of tests/differential
+    Detector: explorer NAME ...      these scenarios of tests/model; one of them must fail
+    Detector: vpoll@PROVIDER PROGRAM:CASE ...   these cases of tests/vpoll; one of them must fail
     Detector: tsan ...               any of them, built for the race detector
 
 A mutant whose detectors all pass has survived, and that is a failure, as is a patch that does not
@@ -18,7 +22,7 @@ copy under build/mutants, whose build folders are kept, so that a mutant costs o
 
     tests/mutants.py [--take N] [--seed S] [--list] [PATCH ...]
 
-PATCH names mutants; a shell pattern will do.  --take N takes N of them, spread over all the rules,
+PATCH names mutants; a shell pattern will do.  --take N takes N of these, spread over all the rules,
 beginning at one that the seed decides.  Prints `N passed, N failed` at the end.
 """
 
@@ -40,7 +44,11 @@ TREE = WORK / "tree"
 ATTEMPTS = 5  # of a detector that races: a mutant need not show each time
 CASE_SECONDS = 5  # a mutant that hangs has been noticed after that
 UNIT_SECONDS = 20  # far more than one takes; some of what is broken spins for ever
-PROGRAMS = {"unit": "tests/unit/%s", "fault": "tests/fault/fault_%s", "regress": "tests/regress/%s"}
+EXPLORER_SECONDS = 900  # it finds out by itself what does not end
+PROGRAMS = {"unit": "tests/unit/%s", "fault": "tests/fault/fault_%s", "regress": "tests/regress/%s",
+            "differential": "tests/differential/%s", "windows": "tests/windows/%s"}
+SKIPPED = 77  # what detects it does not work here
+UNTRIED = {}  # mutants for that reason
 FLAVOURS = {"plain": [], "tsan": ["-Db_sanitize=thread"]}
 
 
@@ -54,8 +62,8 @@ class Mutant:
         words = words[1:] if self.flavour == "tsan" else words
         self.kind, _, backend = words[0].partition("@") if words else ("", "", "")
         self.backend, self.detectors = backend or "epoll", words[1:]
-        if (not self.detectors or self.kind not in ("conformance", *PROGRAMS) or
-                "Rule" not in self.head):
+        kinds = ("conformance", "explorer", "vpoll", *PROGRAMS)
+        if not self.detectors or self.kind not in kinds or "Rule" not in self.head:
             sys.exit("%s: its head does not say Rule and Detector" % path)
 
 
@@ -90,8 +98,12 @@ def copy_tree():
 
 
 def target(mutant, detector):
+    if mutant.kind == "vpoll":
+        return "tests/vpoll/vpoll-" + detector.partition(":")[0]
     if mutant.kind == "conformance":
         return "tests/conformance/tocsin-conformance"
+    if mutant.kind == "explorer":
+        return "tests/model/explorer"
     return PROGRAMS[mutant.kind] % detector
 
 
@@ -121,7 +133,7 @@ def no_randomisation():
     return []
 
 
-def detect(mutant, detector):
+def detect(mutant, detector, is_broken=True):
     """Does the detector notice something?  What it printed."""
     program = WORK / mutant.flavour / target(mutant, detector)
     environment = dict(os.environ, TSAN_OPTIONS="halt_on_error=1")
@@ -129,6 +141,19 @@ def detect(mutant, detector):
     if mutant.kind in PROGRAMS:
         status, output = call(*wrap, program, seconds=UNIT_SECONDS, env=environment)
         return status != 0, output
+    if mutant.kind == "explorer":
+        # What is right would take its time with the full bound.
+        bound = [] if is_broken else ["--short"]
+        status, output = call(program, *bound, detector, seconds=EXPLORER_SECONDS)
+        if status not in (0, 1):
+            sys.exit("%s: %s" % (mutant.name, output))
+        return status == 1, output
+    if mutant.kind == "vpoll":
+        environment["TOCSIN_VPOLL_CASE_S"] = str(CASE_SECONDS)
+        status, output = call(program, mutant.backend, detector.partition(":")[2], env=environment)
+        if status == SKIPPED and not is_broken:
+            UNTRIED[mutant.name] = output.partition("skipped: ")[2].partition("\n")[0]
+        return status not in (0, SKIPPED), output
     status, output = call(*wrap, program, "--backend", mutant.backend, "--watchdog", CASE_SECONDS,
                           "--case", detector, env=environment)
     if status not in (0, 1):
@@ -150,7 +175,7 @@ def try_mutant(mutant):
         status, output = build(mutant.flavour, targets(mutant))
         if status != 0:
             return "does not build:\n" + output
-        for _ in range(ATTEMPTS):
+        for _ in range(1 if mutant.kind == "explorer" else ATTEMPTS):
             for detector in mutant.detectors:
                 if detect(mutant, detector)[0]:
                     return None
@@ -172,7 +197,7 @@ def check_detectors(mutants):
             for detector in mutant.detectors:
                 if (mutant.kind, mutant.backend, detector) not in seen:
                     seen.add((mutant.kind, mutant.backend, detector))
-                    noticed, output = detect(mutant, detector)
+                    noticed, output = detect(mutant, detector, is_broken=False)
                     if noticed:
                         sys.exit("%s%s fails without any mutant:\n%s0 passed, %d failed" % (
                             detector, "" if flavour == "plain" else " (tsan)", output,
@@ -185,8 +210,8 @@ def choose(arguments):
         for pattern in arguments.patches:
             if not any(fnmatch.fnmatch(m.name, Path(pattern).stem) for m in mutants):
                 sys.exit("no mutant is called " + pattern)
-        return [m for m in mutants
-                if any(fnmatch.fnmatch(m.name, Path(p).stem) for p in arguments.patches)]
+        mutants = [m for m in mutants
+                   if any(fnmatch.fnmatch(m.name, Path(p).stem) for p in arguments.patches)]
     if arguments.take and arguments.take < len(mutants):
         digest = hashlib.sha1(str(arguments.seed).encode()).hexdigest()
         first = int(digest, 16) % len(mutants)
@@ -212,6 +237,9 @@ def main():
     copy_tree()
     check_detectors(mutants)
     for mutant in mutants:
+        if mutant.name in UNTRIED:
+            print("skipped  %s (%s): %s" % (mutant.name, mutant.head["Rule"], UNTRIED[mutant.name]))
+            continue
         wrong = try_mutant(mutant)
         passed += wrong is None
         failed += wrong is not None

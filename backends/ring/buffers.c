@@ -149,7 +149,7 @@ int tocsin_uring_buffers_open(struct tocsin_driver *driver, uint16_t group, uint
     struct tocsin_pool *pool = tocsin__pool_of(driver);
     struct io_uring_buf_reg registration = {.ring_entries = count, .bgid = group};
     struct tocsin_uring_buffers *buffers;
-    struct uring *uring;
+    struct uring *uring = NULL;
     int r = find_ring(driver, &uring);
 
     if (r < 0) {
@@ -240,7 +240,7 @@ void tocsin_uring_buffers_put(struct tocsin_uring_buffers *buffers, void *buffer
 static int find_and_call(struct tocsin_driver *driver, unsigned what, const void *arg,
                          unsigned count)
 {
-    struct uring *uring;
+    struct uring *uring = NULL;
     int r = find_ring(driver, &uring);
 
     return r < 0 ? r : call(uring, what, arg, count);

@@ -219,15 +219,14 @@ static void cancel_later_ones(struct uring *uring)
 
 void tocsin__uring_fill(struct uring *uring)
 {
+    struct tocsin_item_ *item;
     uint32_t count;
 
     while (uring->backlog.head != NULL &&
            (count = chain_length(uring)) <= tocsin__ring_room(&uring->ring)) {
-        for (; count > 0; count--) {
-            struct tocsin_uring_op *op = op_of(tocsin__queue_pop(&uring->backlog));
-
-            tocsin__uring_op_unmark(op, URING_OP_BACKLOG);
-            put(uring, op, op->sqe_);
+        for (; count > 0 && (item = tocsin__queue_pop(&uring->backlog)) != NULL; count--) {
+            tocsin__uring_op_unmark(op_of(item), URING_OP_BACKLOG);
+            put(uring, op_of(item), op_of(item)->sqe_);
         }
     }
     if (uring->cancels_later > 0 && tocsin_pool_now_ns(uring->pool) >= uring->later_at_ns) {

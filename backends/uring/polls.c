@@ -93,10 +93,11 @@ static int check(const struct poll_slot *slot)
 }
 
 /*
- * Of devices only the kernel knows which can be polled; a poll of one that cannot would be ready at
- * once and for ever.  epoll refuses those, so it is asked, for a moment.
+ * Of devices, and of files that a file system in user space serves, only the kernel knows which can
+ * be polled; a poll of one that cannot would be ready at once and for ever.  epoll refuses those,
+ * so it is asked, for a moment.
  */
-static int check_device(int fd)
+static int check_by_epoll(int fd)
 {
     struct epoll_event event = {.events = 0};
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -113,12 +114,12 @@ static int check_device(int fd)
 static int check_kind(int fd, const struct stat *status)
 {
     switch (status->st_mode & S_IFMT) {
-    case S_IFREG:
     case S_IFDIR:
     case S_IFBLK:
         return -EPERM;
+    case S_IFREG:
     case S_IFCHR:
-        return check_device(fd);
+        return check_by_epoll(fd);
     default:
         return 0;
     }

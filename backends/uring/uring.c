@@ -262,26 +262,23 @@ static void park_on_futex(struct uring_state *state, uint64_t deadline_ns)
     atomic_store_explicit(&state->kicked, 0, memory_order_relaxed);
 }
 
+static struct __kernel_timespec timespec_of(uint64_t delay_ns)
+{
+    return (struct __kernel_timespec){.tv_sec = (long long)(delay_ns / NS_PER_S),
+                                      .tv_nsec = (long long)(delay_ns % NS_PER_S)};
+}
+
 /* Submit and wait in one call.  What it returns shows in the queues, but for what must be told. */
 static int enter(struct uring *uring, uint64_t deadline_ns)
 {
-    struct __kernel_timespec timeout;
-    const struct __kernel_timespec *limit = NULL;
-    uint64_t now_ns;
-    uint64_t delay_ns;
-    int r;
+    bool is_endless = deadline_ns == TOCSIN_NEVER_NS;
+    uint64_t now_ns = is_endless ? 0 : be_uring_now(NULL);
+    uint64_t delay_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+    struct __kernel_timespec timeout = timespec_of(delay_ns);
+    int r = tocsin__ring_enter(&uring->ring, 1, is_endless ? NULL : &timeout);
 
-    if (deadline_ns != TOCSIN_NEVER_NS) {
-        now_ns = be_uring_now(NULL);
-        delay_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
-        timeout.tv_sec = (long long)(delay_ns / NS_PER_S);
-        timeout.tv_nsec = (long long)(delay_ns % NS_PER_S);
-        limit = &timeout;
-    }
-    r = tocsin__ring_enter(&uring->ring, 1, limit);
     if (r == -EAGAIN || r == -EBUSY) { /* nothing was taken: R2 */
-        timeout.tv_sec = 0;
-        timeout.tv_nsec = URING_RETRY_NS;
+        timeout = timespec_of(delay_ns < URING_RETRY_NS ? delay_ns : URING_RETRY_NS);
         r = tocsin__ring_wait(&uring->ring, &timeout);
     }
     switch (r) {
@@ -322,6 +319,8 @@ static int be_uring_look(void *arg_state, struct tocsin_backend_events *list)
          */
         tocsin__ring_enter(&uring->ring, list->capacity, &no_time);
     }
+    /* PARK-2 relaxed: a kick that is there was for a sleep that has ended. */
+    atomic_store_explicit(&state->kicked, 0, memory_order_relaxed);
     collect(state, uring, list);
     tocsin__uring_call_turn(uring);
     return 0;

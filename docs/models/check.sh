@@ -28,7 +28,7 @@ for argument in "$@"; do
         ;;
     esac
 done
-models=${models:-wake timer task delete sleep_host remote op}
+models=${models:-wake timer task delete sleep_host remote op watch}
 for tool in spin gcc; do
     if ! command -v "$tool" > /dev/null; then
         echo "skipped: $tool is not installed"

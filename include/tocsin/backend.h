@@ -222,6 +222,15 @@ TOCSIN_API const struct tocsin_backend *tocsin_driver_backend(const struct tocsi
 TOCSIN_API int tocsin_source_ready_open(struct tocsin_driver *driver, enum tocsin_source source,
                                         intptr_t number, struct tocsin_fd_ready **out_ready);
 
+/*
+ * As tocsin_watch_start(), over a source of TOCSIN_SOURCE_OWN.
+ *
+ * Errors: -EOPNOTSUPP: the backend has no such sources.
+ */
+TOCSIN_API int tocsin_own_watch_start(struct tocsin_watch *watch, struct tocsin_driver *driver,
+                                      intptr_t number, uint32_t events, tocsin_watch_fn *fn,
+                                      void *arg);
+
 /* What a plugin exports. */
 TOCSIN_API const struct tocsin_backend *tocsin_backend_plugin(void);
 

@@ -16,6 +16,7 @@
 #include <tocsin/socket.h>
 #include <tocsin/task.h>
 #include <tocsin/timer.h>
+#include <tocsin/vpoll.h>
 #include <tocsin/wait.h>
 #include <tocsin/waker.h>
 

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "../nt_model/backend.h"
+
 const struct tocsin_backend *test_backend_find(const char *name,
                                                const struct tocsin_conform_face **out_face)
 {
@@ -14,6 +16,10 @@ const struct tocsin_backend *test_backend_find(const char *name,
     if (strcmp(name, "script") == 0) {
         *out_face = script_face();
         return script_backend();
+    }
+    if (strcmp(name, "iocp-model") == 0) {
+        *out_face = nt_model_face();
+        return nt_model_backend();
     }
     return NULL;
 }

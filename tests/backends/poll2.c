@@ -26,6 +26,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -296,6 +297,28 @@ static uintptr_t find(const struct poll2 *poll2, intptr_t number)
     return 0;
 }
 
+/*
+ * What cannot be polled is always ready to poll(2), and would end every wait.  epoll refuses it.  A
+ * regular file may be one that FUSE serves, and then it can.
+ */
+static int check_kind(int fd, mode_t type)
+{
+    struct epoll_event event = {.events = 0};
+    int epoll_fd;
+    int r;
+
+    if (type != S_IFREG && type != S_IFDIR) {
+        return 0;
+    }
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_fd < 0) {
+        return -errno;
+    }
+    r = epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0 ? -errno : 0;
+    close(epoll_fd);
+    return r;
+}
+
 static int be_poll2_attach(void *state, struct tocsin_backend_watch *watch)
 {
     struct poll2 *poll2 = state;
@@ -304,11 +327,11 @@ static int be_poll2_attach(void *state, struct tocsin_backend_watch *watch)
     struct identity identity;
     int r = identify((int)watch->number, &identity);
 
+    if (r == 0) {
+        r = check_kind((int)watch->number, identity.type);
+    }
     if (r < 0) {
         return r;
-    }
-    if (identity.type == S_IFREG || identity.type == S_IFDIR) {
-        return -EPERM; /* always ready: level-triggered, it would end every wait */
     }
     if (old != 0 && !poll2->entries[old].lost && identity.type == S_IFSOCK &&
         may_be_same(&poll2->entries[old].identity, &identity)) {

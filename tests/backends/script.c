@@ -17,6 +17,7 @@
  *   S2  A row of the script happens once, when the clock has reached it, rows of one time in the
  *       order in which they were written.
  *   S3  A kick ends the wait that is under way or else the next one.
+ *   S4  A scan begins where the last one ended, so none starves behind a list's worth of busy ones.
  */
 #include "script.h"
 
@@ -30,7 +31,7 @@
 #include "../conformance/face.h"
 
 enum {
-    SOURCES_MAX = 256,
+    SOURCES_MAX = 512,
     ROWS_MAX = 1024,
     CLOCK_STEP_NS = 50, /* what reading the clock takes; near enough to the real thing */
 };
@@ -38,7 +39,8 @@ enum {
 #define CLOCK_START_NS UINT64_C(1000000000)
 
 struct script_state {
-    bool kicked; /* guarded by world.lock */
+    bool kicked;        /* guarded by world.lock */
+    uint32_t scan_next; /* guarded by world.lock; S4 */
 };
 
 struct source {
@@ -243,9 +245,10 @@ static uint64_t be_script_now(void *state)
 /* Report what is armed and true, and disarm it.  True if there was something. */
 static bool report_locked(struct script_state *script, struct tocsin_backend_events *list)
 {
-    for (int i = 0; i < SOURCES_MAX && list->count < list->capacity; i++) {
-        struct source *source = &world.sources[i];
+    for (uint32_t i = 0; i < SOURCES_MAX && list->count < list->capacity; i++) {
+        struct source *source = &world.sources[script->scan_next];
 
+        script->scan_next = (script->scan_next + 1) % SOURCES_MAX;
         if (source->open && source->watch != NULL && source->state == script &&
             (source->events & source->wanted) != 0) {
             tocsin_backend_report(list, source->watch->id, source->events & source->wanted);

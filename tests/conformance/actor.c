@@ -2,7 +2,8 @@
  * The cases' threads and child processes.
  *
  * Threads are pinned in turn to the processors that the process may use, the case's own to the
- * first, so that races are run by processors and not by the scheduler's time slices.
+ * first, so that races are run by processors and not by the scheduler's time slices.  On a backend
+ * that orders threads itself they are its own, and what blocks asks it to (tocsin_conform_face).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "face.h"
 #include "runner.h"
 
 struct conform_thread {
@@ -25,6 +27,7 @@ struct conform_thread {
     conform_thread_fn *fn;
     void *arg;
     pthread_t thread;
+    void *own; /* the backend's, in place of thread */
     unsigned number;
 };
 
@@ -93,12 +96,24 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
+static void own_main(void *arg)
+{
+    struct conform_thread *thread = arg;
+
+    thread->fn(thread->t, thread->arg);
+}
+
+static bool orders_threads(void)
+{
+    return conform_face != NULL && conform_face->thread_start != NULL;
+}
+
 struct conform_thread *conform_thread(struct conform *t, conform_thread_fn *fn, void *arg)
 {
     struct conform_thread *thread = calloc(1, sizeof(*thread));
 
     REQUIRE(t, thread != NULL);
-    if (t->threads_made == 0) {
+    if (t->threads_made == 0 && !orders_threads()) {
         pin_self();
     }
     thread->t = t;
@@ -106,13 +121,22 @@ struct conform_thread *conform_thread(struct conform *t, conform_thread_fn *fn, 
     thread->arg = arg;
     thread->number = ++t->threads_made;
     t->threads_live++;
+    if (orders_threads()) {
+        thread->own = conform_face->thread_start(own_main, thread);
+        REQUIRE(t, thread->own != NULL);
+        return thread;
+    }
     REQUIRE(t, pthread_create(&thread->thread, NULL, thread_main, thread) == 0);
     return thread;
 }
 
 void conform_thread_join(struct conform *t, struct conform_thread *thread)
 {
-    REQUIRE(t, pthread_join(thread->thread, NULL) == 0);
+    if (thread->own != NULL) {
+        conform_face->thread_join(thread->own);
+    } else {
+        REQUIRE(t, pthread_join(thread->thread, NULL) == 0);
+    }
     t->threads_live--;
     free(thread);
 }
@@ -141,6 +165,13 @@ void conform_at_sleep(struct conform *t, conform_thread_fn *fn, void *arg)
     t->hook = hook_at_sleep;
 }
 
+void conform_point(void)
+{
+    if (orders_threads()) {
+        conform_face->point();
+    }
+}
+
 uintptr_t conform_thread_id(void)
 {
     static _Thread_local char place;
@@ -156,8 +187,17 @@ void conform_gate_open(struct conform_gate *gate)
     pthread_mutex_unlock(&gates_lock);
 }
 
+static bool gate_is_open(void *arg)
+{
+    return conform_read(&((struct conform_gate *)arg)->open) != 0;
+}
+
 void conform_gate_wait(struct conform_gate *gate)
 {
+    if (orders_threads()) {
+        conform_face->await(gate_is_open, gate);
+        return;
+    }
     pthread_mutex_lock(&gates_lock);
     while (conform_read(&gate->open) == 0) {
         pthread_cond_wait(&gates_changed, &gates_lock);
@@ -177,6 +217,18 @@ void conform_counter_changed(const atomic_uint *counter)
     syscall(SYS_futex, counter, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
+struct awaited {
+    const atomic_uint *counter;
+    unsigned value;
+};
+
+static bool is_reached(void *arg)
+{
+    const struct awaited *awaited = arg;
+
+    return conform_read(awaited->counter) >= awaited->value;
+}
+
 /*
  * Where other work keeps the processors busy, spinning would cost a time slice for each hand-over:
  * so it blocks after a while.  The one who changes the counter may miss that: the wait is short.
@@ -184,9 +236,14 @@ void conform_counter_changed(const atomic_uint *counter)
 void conform_await(const atomic_uint *counter, unsigned value)
 {
     const struct timespec timeout = {.tv_nsec = AWAIT_WAIT_NS};
+    struct awaited awaited = {counter, value};
     unsigned spins = 0;
     unsigned seen;
 
+    if (orders_threads()) {
+        conform_face->await(is_reached, &awaited);
+        return;
+    }
     while ((seen = conform_read(counter)) < value) {
         if (++spins < AWAIT_SPINS) {
             continue;

@@ -4,15 +4,10 @@
  * ERR and HUP are always of interest, RDHUP satisfies IN, what nobody asked for wakes nobody; and
  * the pattern that it is all for: try, at EAGAIN clear and pend, when woken try again.
  */
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
 #include "probe.h"
 
 enum {
-    DESCRIPTORS = TOCSIN_BACKEND_DESCRIPTORS,
-    EXACT = TOCSIN_BACKEND_DESCRIPTORS | TOCSIN_BACKEND_EXACT_EVENTS,
+    EXACT = CONFORM_LINKS | TOCSIN_BACKEND_EXACT_EVENTS,
 };
 
 static const enum tocsin_slot READ = TOCSIN_SLOT_READ;
@@ -22,15 +17,15 @@ static const enum tocsin_slot WRITE = TOCSIN_SLOT_WRITE;
 struct pair {
     struct tocsin_pool *pool;
     struct tocsin_fd_ready *ready;
-    int fds[2]; /* the watched end, and the other */
+    struct conform_link link; /* the watched end, and the other */
 };
 
 static struct pair pair_open(struct conform *t)
 {
     struct pair pair = {.pool = conform_pool(t)};
 
-    conform_stream_pair(t, pair.fds);
-    REQUIRE(t, tocsin_fd_ready_open(tocsin_pool_driver(pair.pool), pair.fds[0], &pair.ready) == 0);
+    conform_link_open(t, &pair.link);
+    REQUIRE(t, conform_link_watch(tocsin_pool_driver(pair.pool), &pair.link, 0, &pair.ready) == 0);
     return pair;
 }
 
@@ -38,10 +33,7 @@ static void pair_close(struct conform *t, struct pair *pair)
 {
     CHECK_EQ(t, tocsin_fd_ready_close(pair->ready), 0);
     conform_pool_close(t, pair->pool);
-    close(pair->fds[0]);
-    if (pair->fds[1] >= 0) {
-        close(pair->fds[1]);
-    }
+    conform_link_close(t, &pair->link);
 }
 
 static void other_events_wake_nobody(struct conform *t)
@@ -63,19 +55,19 @@ static void pipe_end_is_told(struct conform *t, int watched, uint32_t event)
     struct tocsin_pool *pool = conform_pool(t);
     struct tocsin_fd_ready *ready = NULL;
     struct probe probe = {0};
-    int fds[2] = {-1, -1};
+    struct conform_link link;
 
-    REQUIRE(t, tocsin_pipe_pair(&fds[0], &fds[1]) == 0);
-    REQUIRE(t, tocsin_fd_ready_open(tocsin_pool_driver(pool), fds[watched], &ready) == 0);
+    conform_link_open_pipe(t, &link);
+    REQUIRE(t, conform_link_watch(tocsin_pool_driver(pool), &link, watched, &ready) == 0);
     CHECK_EQ(t, probe_poll(pool, ready, READ, TOCSIN_PRI, &probe), TOCSIN_PENDING);
     probe_turns(t, pool);
     CHECK_EQ(t, probe_wakes(&probe), 0);
-    close(fds[1 - watched]);
+    conform_link_close_end(t, &link, 1 - watched);
     probe_turns(t, pool);
     CHECK_EQ(t, probe_wakes(&probe), 1);
     CHECK_EQ(t, probe_poll(pool, ready, READ, TOCSIN_PRI, &probe), event);
     CHECK_EQ(t, tocsin_fd_ready_close(ready), 0);
-    close(fds[watched]);
+    conform_link_close(t, &link);
     conform_pool_close(t, pool);
 }
 
@@ -95,12 +87,11 @@ static void hup_that_nobody_waits_for_keeps_nobody_awake(struct conform *t)
     struct probe probe = {0};
 
     CHECK_EQ(t, probe_poll(pair.pool, pair.ready, READ, TOCSIN_IN, &probe), TOCSIN_PENDING);
-    close(pair.fds[1]);
+    conform_link_close_end(t, &pair.link, 1);
     CHECK(t, probe_sleeps(t, pair.pool));
     CHECK_EQ(t, probe_wakes(&probe), 1);
     CHECK(t, probe_sleeps(t, pair.pool));
     CHECK_EQ(t, probe_wakes(&probe), 1);
-    pair.fds[1] = -1;
     pair_close(t, &pair);
 }
 
@@ -148,7 +139,7 @@ static void shutdown_of_the_peer_is_rdhup(struct conform *t)
     struct pair pair = pair_open(t);
     uint32_t seen;
 
-    CHECK_EQ(t, shutdown(pair.fds[1], SHUT_WR), 0);
+    conform_link_shut(t, &pair.link, 1);
     seen = (uint32_t)probe_seen(t, pair.pool, pair.ready, READ, TOCSIN_RDHUP);
     CHECK_EQ(t, seen, TOCSIN_RDHUP);
     seen = (uint32_t)probe_seen(t, pair.pool, pair.ready, WRITE, TOCSIN_IN);
@@ -162,21 +153,20 @@ enum {
     ROUNDS = 5,
 };
 
-/* Eventfds of one pool. */
+/* Sources of one pool. */
 struct crowd {
     struct tocsin_pool *pool;
     struct tocsin_fd_ready *readies[CROWD];
     struct probe probes[CROWD];
-    int fds[CROWD];
+    struct conform_source sources[CROWD];
 };
 
 static void crowd_open(struct conform *t, struct crowd *crowd)
 {
     crowd->pool = conform_pool(t);
     for (int i = 0; i < CROWD; i++) {
-        crowd->fds[i] = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-        REQUIRE(t, crowd->fds[i] >= 0);
-        REQUIRE(t, tocsin_fd_ready_open(tocsin_pool_driver(crowd->pool), crowd->fds[i],
+        conform_source_open(t, &crowd->sources[i]);
+        REQUIRE(t, conform_source_watch(tocsin_pool_driver(crowd->pool), &crowd->sources[i],
                                         &crowd->readies[i]) == 0);
     }
 }
@@ -185,16 +175,14 @@ static void crowd_close(struct conform *t, struct crowd *crowd)
 {
     for (int i = 0; i < CROWD; i++) {
         CHECK_EQ(t, tocsin_fd_ready_close(crowd->readies[i]), 0);
-        close(crowd->fds[i]);
+        conform_source_close(t, &crowd->sources[i]);
     }
     conform_pool_close(t, crowd->pool);
 }
 
-static void crowd_signal(struct conform *t, struct crowd *crowd, int i)
+static void crowd_signal(struct crowd *crowd, int i)
 {
-    uint64_t one = 1;
-
-    REQUIRE(t, write(crowd->fds[i], &one, sizeof(one)) == sizeof(one));
+    conform_source_signal(&crowd->sources[i]);
 }
 
 static int crowd_poll(struct crowd *crowd, int i)
@@ -218,7 +206,7 @@ static void each_of_many_ready_descriptors_is_heard(struct conform *t)
     for (unsigned round = 1; round <= ROUNDS; round++) {
         for (int i = 0; i < CROWD; i++) {
             /* In the first round they become ready before anybody polls them. */
-            crowd_signal(t, &crowd, i);
+            crowd_signal(&crowd, i);
             tocsin_fd_ready_clear(crowd.readies[i], READ);
             REQUIRE(t, crowd_poll(&crowd, i) == TOCSIN_PENDING);
         }
@@ -243,11 +231,11 @@ static void busy_descriptors_starve_no_other(struct conform *t)
         unsigned wakes = probe_wakes(&crowd.probes[quiet]);
 
         crowd_wait_anew(t, &crowd, quiet);
-        crowd_signal(t, &crowd, quiet);
+        crowd_signal(&crowd, quiet);
         for (int turn = 0; turn < PROBE_TURNS; turn++) {
             for (int i = 0; i < CROWD; i++) {
                 if (i != quiet) {
-                    crowd_signal(t, &crowd, i);
+                    crowd_signal(&crowd, i);
                     crowd_wait_anew(t, &crowd, i);
                 }
             }
@@ -333,7 +321,7 @@ static void poll_io_tries_before_it_waits(struct conform *t)
     /* Nothing is ready, and the operation says 7 all the same. */
     CHECK_EQ(t, tocsin_fd_ready_poll_io(pair.ready, READ, TOCSIN_IN, operate, &operation, &cx), 7);
     CHECK_EQ(t, operation.tries, 2);
-    CHECK_EQ(t, operation.fd, pair.fds[0]);
+    CHECK_EQ(t, operation.fd, pair.link.ends[0]);
     CHECK_EQ(t, tocsin_fd_ready_poll_io(pair.ready, READ, TOCSIN_IN, operate, &operation, &cx),
              -EIO);
     CHECK_EQ(t, probe_references(&probe), 0);
@@ -355,7 +343,7 @@ static void poll_io_tries_again_at_the_event(struct conform *t)
         CHECK_EQ(t, operation.tries, events + 1);
         CHECK_EQ(t, probe_wakes(&probe), events);
 
-        CHECK_EQ(t, write(pair.fds[1], "x", 1), 1);
+        CHECK_EQ(t, conform_link_write(&pair.link, 1, "x", 1), 1);
         probe_turns(t, pair.pool);
         CHECK_EQ(t, probe_wakes(&probe), events + 1);
     }
@@ -374,16 +362,16 @@ static void poll_io_survives_readiness_that_was_not_true(struct conform *t)
     struct tocsin_context cx = probe_context(&probe, pair.pool);
     char byte;
 
-    CHECK_EQ(t, write(pair.fds[1], "x", 1), 1);
+    CHECK_EQ(t, conform_link_write(&pair.link, 1, "x", 1), 1);
     CHECK_EQ(t, probe_seen(t, pair.pool, pair.ready, READ, TOCSIN_IN), TOCSIN_IN);
-    CHECK_EQ(t, read(pair.fds[0], &byte, 1), 1);
+    CHECK_EQ(t, conform_link_read(&pair.link, 0, &byte, 1), 1);
     CHECK_EQ(t, tocsin_fd_ready_poll_io(pair.ready, READ, TOCSIN_IN, operate, &operation, &cx),
              TOCSIN_PENDING);
     CHECK_EQ(t, operation.tries, 1);
     CHECK(t, probe_sleeps(t, pair.pool));
     CHECK_EQ(t, probe_wakes(&probe), 0);
 
-    CHECK_EQ(t, write(pair.fds[1], "x", 1), 1);
+    CHECK_EQ(t, conform_link_write(&pair.link, 1, "x", 1), 1);
     probe_turns(t, pair.pool);
     CHECK_EQ(t, probe_wakes(&probe), 1);
     CHECK_EQ(t, tocsin_fd_ready_poll_io(pair.ready, READ, TOCSIN_IN, operate, &operation, &cx), 7);
@@ -400,18 +388,18 @@ CONFORM_CASES(
     CASE(shutdown_of_the_peer_is_rdhup, "7", "A peer that shut its writing down is told as RDHUP.",
          EXACT),
     CASE(each_of_many_ready_descriptors_is_heard, "7",
-         "Of more ready descriptors than fit in a list each is heard.", DESCRIPTORS),
+         "Of more ready descriptors than fit in a list each is heard.", CONFORM_SOURCES),
     CASE(busy_descriptors_starve_no_other, "F1",
          "More always ready descriptors than fit in a list keep no other from being heard.",
-         DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(poll_on_another_thread_aborts, "11",
          "Polling, with or without a try, on a thread that is not the pool's aborts.",
-         DESCRIPTORS | TOCSIN_BACKEND_FOREIGN_THREADS),
+         CONFORM_LINKS | TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(poll_io_tries_before_it_waits, "7",
-         "poll_io tries first, tries again at EINTR, and passes other answers on.", DESCRIPTORS),
+         "poll_io tries first, tries again at EINTR, and passes other answers on.", CONFORM_LINKS),
     CASE(poll_io_tries_again_at_the_event, "7",
          "At EAGAIN poll_io pends without another try, and tries again at each event.",
-         DESCRIPTORS),
+         CONFORM_LINKS),
     CASE(poll_io_survives_readiness_that_was_not_true, "7",
          "Readiness that is gone by the time of the try costs one try, and no event is lost.",
-         DESCRIPTORS));
+         CONFORM_LINKS));

@@ -372,9 +372,9 @@ static void fork_inside_a_watchs_callback_ends_the_childs_run(struct conform *t)
 
     for (unsigned i = 0; i < 2; i++) {
         conform_source_open(t, &forking.sources[i]);
-        REQUIRE(t, tocsin_watch_start(&forking.watches[i], tocsin_pool_driver(pool),
-                                      (int)forking.sources[i].number, TOCSIN_IN, watch_forks,
-                                      &forking) == 0);
+        REQUIRE(t, conform_source_watch_start(&forking.watches[i], tocsin_pool_driver(pool),
+                                              &forking.sources[i], TOCSIN_IN, watch_forks,
+                                              &forking) == 0);
         conform_source_signal(&forking.sources[i]);
     }
     forking_check(&forking, tocsin_pool_run(pool));
@@ -404,4 +404,4 @@ CONFORM_CASES(fork,
                    CONFORM_SOURCES | TOCSIN_BACKEND_FOREIGN_THREADS),
               CASE(fork_inside_a_watchs_callback_ends_the_childs_run, "4.6",
                    "A child made in a watch's callback calls no other, and arms nothing.",
-                   CONFORM_SOURCES | TOCSIN_BACKEND_DESCRIPTORS));
+                   CONFORM_SOURCES));

@@ -200,6 +200,7 @@ static void list_until_stopped(struct conform *t, void *arg)
             }
         }
         conform_count(&lister->lists);
+        conform_point();
     }
 }
 

@@ -1,6 +1,8 @@
 /*
  * Fairness, F2 and F3: the order in which tasks run, and what looking at the backend costs.
  */
+#include <string.h>
+
 #include "conform.h"
 
 /* ---- F2 -------------------------------------------------------------------------------------- */
@@ -116,6 +118,39 @@ static void spawned_tasks_run_in_the_order_of_spawning(struct conform *t)
     conform_pool_close(t, pool);
 }
 
+/* In which order tasks run that are spawned in one go, each once. */
+static void order_by_seed(struct conform *t, uint64_t seed, struct queue *queue)
+{
+    const struct tocsin_pool_options options = {.order_seed = seed};
+    struct tocsin_pool *pool = NULL;
+
+    *queue = (struct queue){0};
+    REQUIRE(t, conform_pool_open(t, &options, &pool) == 0);
+    for (int i = 0; i < QUEUED; i++) {
+        conform_set(&queue->tasks[i].flag, 1);
+        conform_spawn(t, tocsin_pool_driver(pool), &queue->tasks[i], poll_notes_order, queue);
+    }
+    CHECK_EQ(t, tocsin_pool_run(pool), 0);
+    CHECK_EQ(t, queue->ran_count, QUEUED);
+    for (int i = 0; i < QUEUED; i++) {
+        CHECK_EQ(t, conform_read(&queue->tasks[i].polls), 1);
+    }
+    conform_pool_close(t, pool);
+}
+
+static void order_seed_decides_the_order(struct conform *t)
+{
+    static struct queue first;
+    static struct queue again;
+    static struct queue other;
+
+    order_by_seed(t, 1, &first);
+    order_by_seed(t, 1, &again);
+    order_by_seed(t, 2, &other);
+    CHECK(t, memcmp(first.ran, again.ran, sizeof(first.ran)) == 0);
+    CHECK(t, memcmp(first.ran, other.ran, sizeof(first.ran)) != 0);
+}
+
 /* ---- F3 -------------------------------------------------------------------------------------- */
 
 enum {
@@ -151,5 +186,7 @@ CONFORM_CASES(order,
                    "The same, woken by another thread.", TOCSIN_BACKEND_FOREIGN_THREADS),
               CASE(spawned_tasks_run_in_the_order_of_spawning, "F2", "Spawning counts as a wake.",
                    0),
+              CASE(order_seed_decides_the_order, "F2",
+                   "With order_seed each task runs once, in the seed's order.", 0),
               CASE(yield_loop_looks_once_per_budget, "F3",
                    "A task that yields 10,240 times costs 40 looks, no wait and no kick.", 0));

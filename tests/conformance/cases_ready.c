@@ -4,14 +4,11 @@
  * A slot is told of events until it is cleared; what came and was not told survives the clearing.
  * The cases poll between turns (probe.h), so they see each step alone.
  */
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "probe.h"
 
 enum {
-    DESCRIPTORS = TOCSIN_BACKEND_DESCRIPTORS,
-    EXACT = TOCSIN_BACKEND_DESCRIPTORS | TOCSIN_BACKEND_EXACT_EVENTS,
+    EXACT = CONFORM_LINKS | TOCSIN_BACKEND_EXACT_EVENTS,
 };
 
 static const enum tocsin_slot READ = TOCSIN_SLOT_READ;
@@ -21,15 +18,15 @@ static const enum tocsin_slot WRITE = TOCSIN_SLOT_WRITE;
 struct pair {
     struct tocsin_pool *pool;
     struct tocsin_fd_ready *ready;
-    int fds[2]; /* the watched end, and the other */
+    struct conform_link link; /* the watched end, and the other */
 };
 
 static struct pair pair_open(struct conform *t)
 {
     struct pair pair = {.pool = conform_pool(t)};
 
-    conform_stream_pair(t, pair.fds);
-    REQUIRE(t, tocsin_fd_ready_open(tocsin_pool_driver(pair.pool), pair.fds[0], &pair.ready) == 0);
+    conform_link_open(t, &pair.link);
+    REQUIRE(t, conform_link_watch(tocsin_pool_driver(pair.pool), &pair.link, 0, &pair.ready) == 0);
     return pair;
 }
 
@@ -37,8 +34,7 @@ static void pair_close(struct conform *t, struct pair *pair)
 {
     CHECK_EQ(t, tocsin_fd_ready_close(pair->ready), 0);
     conform_pool_close(t, pair->pool);
-    close(pair->fds[0]);
-    close(pair->fds[1]);
+    conform_link_close(t, &pair->link);
 }
 
 /* A pool that watches a source of any kind. */
@@ -75,23 +71,25 @@ static int seen_in(struct conform *t, struct watched *watched, enum tocsin_slot 
     return probe_seen(t, watched->pool, watched->ready, slot, TOCSIN_IN);
 }
 
-/* Write into @fd until it takes no more. */
-static void fill(struct conform *t, int fd)
+/* Write into @end until it takes no more. */
+static void fill(struct conform *t, struct conform_link *link, int end)
 {
     char bytes[4096] = {0};
+    int r;
 
-    while (send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL) > 0) {
+    while ((r = conform_link_write(link, end, bytes, sizeof(bytes))) > 0) {
     }
-    REQUIRE(t, errno == EAGAIN);
+    REQUIRE(t, r == -EAGAIN);
 }
 
-static void drain(struct conform *t, int fd)
+static void drain(struct conform *t, struct conform_link *link, int end)
 {
     char bytes[4096];
+    int r;
 
-    while (recv(fd, bytes, sizeof(bytes), 0) > 0) {
+    while ((r = conform_link_read(link, end, bytes, sizeof(bytes))) > 0) {
     }
-    REQUIRE(t, errno == EAGAIN);
+    REQUIRE(t, r == -EAGAIN);
 }
 
 static void pending_poll_is_woken_by_its_event(struct conform *t)
@@ -246,18 +244,18 @@ static void two_polls_have_wakers_of_their_own(struct conform *t)
     struct probe reader = {0};
     struct probe writer = {0};
 
-    fill(t, pair.fds[0]);
+    fill(t, &pair.link, 0);
     CHECK_EQ(t, probe_poll(pair.pool, pair.ready, READ, TOCSIN_IN, &reader), TOCSIN_PENDING);
     CHECK_EQ(t, probe_poll(pair.pool, pair.ready, WRITE, TOCSIN_OUT, &writer), TOCSIN_PENDING);
     probe_turns(t, pair.pool);
     CHECK_EQ(t, probe_wakes(&writer), 0);
 
-    CHECK_EQ(t, write(pair.fds[1], "x", 1), 1);
+    CHECK_EQ(t, conform_link_write(&pair.link, 1, "x", 1), 1);
     probe_turns(t, pair.pool);
     CHECK_EQ(t, probe_wakes(&reader), 1);
     CHECK_EQ(t, probe_wakes(&writer), 0);
 
-    drain(t, pair.fds[1]);
+    drain(t, &pair.link, 1);
     probe_turns(t, pair.pool);
     CHECK_EQ(t, probe_wakes(&reader), 1);
     CHECK_EQ(t, probe_wakes(&writer), 1);
@@ -269,7 +267,7 @@ static void events_not_told_survive_clear(struct conform *t)
 {
     struct pair pair = pair_open(t);
 
-    CHECK_EQ(t, write(pair.fds[1], "x", 1), 1);
+    CHECK_EQ(t, conform_link_write(&pair.link, 1, "x", 1), 1);
     /* OUT has come with it, on a backend that reports everything, and this slot was not told. */
     CHECK_EQ(t, probe_seen(t, pair.pool, pair.ready, READ, TOCSIN_IN), TOCSIN_IN);
     tocsin_fd_ready_clear(pair.ready, READ);
@@ -315,6 +313,6 @@ CONFORM_CASES(
     CASE(two_polls_have_wakers_of_their_own, "7",
          "Polls in the two slots are outstanding at once, each woken by its own events.", EXACT),
     CASE(events_not_told_survive_clear, "7",
-         "Events that were seen and not told to the slot survive its clearing.", DESCRIPTORS),
+         "Events that were seen and not told to the slot survive its clearing.", CONFORM_LINKS),
     CASE(poll_of_no_or_unknown_events_is_refused, "7",
          "A poll for no events, or for bits that do not exist, says -EINVAL.", CONFORM_SOURCES));

@@ -176,6 +176,40 @@ static void submission_wakes_a_sleeping_pool(struct conform *t)
     conform_pool_close(t, pool);
 }
 
+/* All while the pool sleeps, for the thread that sleeps waits for this one. */
+static void submit_batch_elsewhere(struct conform *t, void *arg)
+{
+    struct batch *batch = arg;
+    unsigned kicks = conform_read(&t->counts.kicks);
+
+    submit_batch(t, batch);
+    CHECK_EQ(t, conform_read(&t->counts.kicks) - kicks, 1);
+    tocsin_driver_unref(tocsin_pool_driver(batch->pool));
+    CHECK_EQ(t, conform_read(&t->counts.kicks) - kicks, 1);
+}
+
+static void many_submissions_wake_a_sleeping_pool_once(struct conform *t)
+{
+    struct ring_op ops[8];
+    struct batch batch = {conform_pool(t), ops, 8};
+
+    for (unsigned i = 0; i < batch.count; i++) {
+        ring_op_init(t, &ops[i], NULL);
+    }
+    for (unsigned round = 1; round <= 3; round++) {
+        tocsin_driver_ref(tocsin_pool_driver(batch.pool));
+        conform_at_sleep(t, submit_batch_elsewhere, &batch);
+        CHECK_EQ(t, tocsin_pool_run(batch.pool), 0);
+        for (unsigned i = 0; i < batch.count; i++) {
+            CHECK_EQ(t, conform_read(&ops[i].completions), round);
+        }
+    }
+    for (unsigned i = 0; i < batch.count; i++) {
+        ring_drop(&ops[i]);
+    }
+    conform_pool_close(t, batch.pool);
+}
+
 enum {
     SUBMITTERS = 4,
     AT_ONCE = 16,
@@ -337,6 +371,8 @@ CONFORM_CASES(
     CASE(unusable_sizes_of_a_ring_are_refused, "8", "Then the pool does not open.",
          TOCSIN_BACKEND_URING),
     CASE(submission_wakes_a_sleeping_pool, "W1", "By one kick, also for the first submission.",
+         TOCSIN_BACKEND_URING | TOCSIN_BACKEND_FOREIGN_THREADS),
+    CASE(many_submissions_wake_a_sleeping_pool_once, "W1", "Eight of them, by one kick.",
          TOCSIN_BACKEND_URING | TOCSIN_BACKEND_FOREIGN_THREADS),
     CASE(four_threads_submit_at_once, "8", "Each operation of four threads completes once.",
          TOCSIN_BACKEND_URING | TOCSIN_BACKEND_FOREIGN_THREADS),

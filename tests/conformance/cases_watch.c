@@ -42,9 +42,8 @@ static void seer_call(struct tocsin_watch *watch, int events, void *arg)
 
 static int seer_start(struct seer *seer)
 {
-    /* Watches are of descriptors. */
-    return tocsin_watch_start(&seer->watch, tocsin_pool_driver(seer->pool),
-                              (int)seer->source.number, TOCSIN_IN, seer_call, seer);
+    return conform_source_watch_start(&seer->watch, tocsin_pool_driver(seer->pool), &seer->source,
+                                      TOCSIN_IN, seer_call, seer);
 }
 
 static void seer_open(struct conform *t, struct tocsin_pool *pool, struct seer *seer,
@@ -384,38 +383,36 @@ static void watch_is_told_of_the_end(struct conform *t)
 CONFORM_CASES(
     watch,
     CASE(watch_calls_back_for_each_edge, "7", "The callback runs once for each edge.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(watch_events_merge_between_calls, "7", "Events that come before the call make one call.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(stopped_watch_is_not_called, "7", "After a stop the callback runs no more.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(watch_stops_inside_its_callback, "7", "A callback may stop its own watch.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(watch_is_freed_inside_its_callback, "7", "A callback may stop and free its own watch.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(queued_callback_of_a_stopped_watch_is_not_run, "7",
          "A callback that stops another watch whose call is queued keeps it from running.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(restarted_watch_is_not_called_for_the_old_event, "7",
          "A watch stopped with its call queued and started anew gets new events only.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(watch_restarts_inside_its_callback, "7", "A callback may start its own watch anew.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(background_watch_keeps_no_run_going, "4.6",
-         "A background watch is served and keeps no run from returning.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         "A background watch is served and keeps no run from returning.", CONFORM_SOURCES),
     CASE(started_watch_is_busy, "7", "Starting a started watch says -EBUSY and leaves it be.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(watch_of_no_or_unknown_events_is_refused, "7",
          "A watch of no events, unknown ones or a bad number is not started.",
          TOCSIN_BACKEND_DESCRIPTORS),
     CASE(failed_attach_of_a_watch_is_told, "7",
          "A failing attach is told by the start, or by the first call where it is put off.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(closing_the_pool_stops_its_watches, "4.6", "A watch ends with its pool, uncalled.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         CONFORM_SOURCES),
     CASE(queued_watch_ends_with_its_pool, "4.6",
-         "A watch whose call is queued when its pool closes is not called.",
-         TOCSIN_BACKEND_DESCRIPTORS),
+         "A watch whose call is queued when its pool closes is not called.", CONFORM_SOURCES),
     CASE(watch_is_told_of_the_end, "7", "Data and the end of the peer reach the callback.",
          TOCSIN_BACKEND_DESCRIPTORS));

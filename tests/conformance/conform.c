@@ -336,8 +336,7 @@ void conform_stream_pair(struct conform *t, int fds[2])
     REQUIRE(t, socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) == 0);
 }
 
-/* The process has one backend under test, and so one face. */
-static const struct tocsin_conform_face *source_face;
+const struct tocsin_conform_face *conform_face;
 
 void conform_source_open(struct conform *t, struct conform_source *source)
 {
@@ -350,9 +349,8 @@ void conform_source_open(struct conform *t, struct conform_source *source)
         source->peer = fds[1];
         return;
     }
-    source_face = t->face;
     source->kind = TOCSIN_SOURCE_OWN;
-    source->number = source_face->source_create();
+    source->number = conform_face->source_create();
     source->peer = -1;
     REQUIRE(t, source->number >= 0);
 }
@@ -360,7 +358,7 @@ void conform_source_open(struct conform *t, struct conform_source *source)
 void conform_source_close(struct conform *t, struct conform_source *source)
 {
     if (source->kind == TOCSIN_SOURCE_OWN) {
-        source_face->source_destroy(source->number);
+        conform_face->source_destroy(source->number);
         return;
     }
     CHECK_EQ(t, close((int)source->number), 0);
@@ -370,7 +368,7 @@ void conform_source_close(struct conform *t, struct conform_source *source)
 void conform_source_signal(struct conform_source *source)
 {
     if (source->kind == TOCSIN_SOURCE_OWN) {
-        source_face->source_signal(source->number);
+        conform_face->source_signal(source->number);
         return;
     }
     /* A full socket buffer has been signalled already. */
@@ -383,7 +381,7 @@ bool conform_source_take(struct conform_source *source)
     bool any = false;
 
     if (source->kind == TOCSIN_SOURCE_OWN) {
-        return source_face->source_take(source->number);
+        return conform_face->source_take(source->number);
     }
     while (recv((int)source->number, bytes, sizeof(bytes), 0) > 0) {
         any = true;
@@ -395,4 +393,14 @@ int conform_source_watch(struct tocsin_driver *driver, struct conform_source *so
                          struct tocsin_fd_ready **out_ready)
 {
     return tocsin_source_ready_open(driver, source->kind, source->number, out_ready);
+}
+
+int conform_source_watch_start(struct tocsin_watch *watch, struct tocsin_driver *driver,
+                               struct conform_source *source, uint32_t events, tocsin_watch_fn *fn,
+                               void *arg)
+{
+    if (source->kind == TOCSIN_SOURCE_OWN) {
+        return tocsin_own_watch_start(watch, driver, source->number, events, fn, arg);
+    }
+    return tocsin_watch_start(watch, driver, (int)source->number, events, fn, arg);
 }

@@ -61,8 +61,9 @@ struct conform_group {
     const struct conform_group conform_group_##name = {                                            \
         #name, name##_cases, sizeof(name##_cases) / sizeof(name##_cases[0])}
 
-/* Stands beside the backend's own bits: conform_source_open() works. */
+/* Stand beside the backend's own bits: conform_source_open() and conform_link_open() work. */
 enum {
+    CONFORM_LINKS = 1 << 29,
     CONFORM_SOURCES = 1 << 30,
 };
 
@@ -316,6 +317,9 @@ void conform_elsewhere(struct conform *t, conform_thread_fn *fn, void *arg);
  */
 void conform_at_sleep(struct conform *t, conform_thread_fn *fn, void *arg);
 
+/* In a loop that only another thread ends: on a backend that orders threads it may go on here. */
+void conform_point(void);
+
 /* How many processors the process may use; before any thread of the case was pinned. */
 unsigned conform_processors(void);
 
@@ -371,6 +375,40 @@ bool conform_source_take(struct conform_source *source);
 /* tocsin_fd_ready_open() or tocsin_source_ready_open(), as it must be. */
 int conform_source_watch(struct tocsin_driver *driver, struct conform_source *source,
                          struct tocsin_fd_ready **out_ready);
+
+/* tocsin_watch_start() or tocsin_own_watch_start(). */
+int conform_source_watch_start(struct tocsin_watch *watch, struct tocsin_driver *driver,
+                               struct conform_source *source, uint32_t events, tocsin_watch_fn *fn,
+                               void *arg);
+
+/*
+ * A connection or a pipe of non-blocking ends, as AF_UNIX stream sockets and pipes are: with
+ * DESCRIPTORS they are those, else the backend's own.  Cases that use it need CONFORM_LINKS.
+ */
+struct conform_link {
+    enum tocsin_source kind;
+    intptr_t ends[2]; /* -1: closed */
+};
+
+void conform_link_open(struct conform *t, struct conform_link *link);
+
+/* ends[0] reads what ends[1] writes. */
+void conform_link_open_pipe(struct conform *t, struct conform_link *link);
+
+/* Both ends, or what is open of them; one end. */
+void conform_link_close(struct conform *t, struct conform_link *link);
+void conform_link_close_end(struct conform *t, struct conform_link *link, int end);
+
+/* Nothing more is written by @end of a connection. */
+void conform_link_shut(struct conform *t, struct conform_link *link, int end);
+
+/* How many bytes, or negative errno. */
+int conform_link_read(struct conform_link *link, int end, void *data, size_t size);
+int conform_link_write(struct conform_link *link, int end, const void *data, size_t size);
+
+/* tocsin_fd_ready_open() or tocsin_source_ready_open(), as it must be. */
+int conform_link_watch(struct tocsin_driver *driver, struct conform_link *link, int end,
+                       struct tocsin_fd_ready **out_ready);
 
 /*
  * Two connected non-blocking AF_UNIX stream sockets, both the caller's.  For cases with

@@ -239,6 +239,9 @@ static void choose_backend(struct arguments *arguments)
         if (settings->backend == NULL) {
             settings->backend = test_backend_find(arguments->backend, &settings->face);
         } else {
+            if (strcmp(arguments->backend, "sim") == 0) {
+                settings->face = conform_sim_face();
+            }
             /* For what runs over the default backend. */
             setenv("TOCSIN_BACKEND", arguments->backend, 1);
         }

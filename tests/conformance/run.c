@@ -34,6 +34,10 @@ uint32_t conform_features(const struct conform_settings *settings)
         ((features & TOCSIN_BACKEND_OWN_SOURCES) != 0 && settings->face != NULL)) {
         features |= CONFORM_SOURCES;
     }
+    if ((features & TOCSIN_BACKEND_DESCRIPTORS) != 0 ||
+        (settings->face != NULL && settings->face->link_create != NULL)) {
+        features |= CONFORM_LINKS;
+    }
     if (settings->refusal.reason[0] != '\0') {
         features &= ~(uint32_t)TOCSIN_BACKEND_URING;
     }
@@ -44,6 +48,21 @@ static void descriptors_note(bool open[DESCRIPTORS_MAX])
 {
     for (int fd = 0; fd < DESCRIPTORS_MAX; fd++) {
         open[fd] = fcntl(fd, F_GETFD) >= 0;
+    }
+}
+
+/* A backend with a world of its own has one for each case. */
+static bool world_begin(struct conform *t, uint64_t seed)
+{
+    int r = t->face != NULL && t->face->begin != NULL ? t->face->begin(seed) : 0;
+
+    return CHECK_EQ(t, r, 0);
+}
+
+static void world_end(struct conform *t)
+{
+    if (t->face != NULL && t->face->end != NULL) {
+        CHECK_EQ(t, t->face->end(), 0);
     }
 }
 
@@ -67,9 +86,14 @@ static unsigned run_here(const struct conform_settings *settings, const struct c
     conform_memory_init(&t);
     conform_counting_init(&t, settings->backend, settings->ring);
 
+    conform_face = settings->face;
+    if (!world_begin(&t, settings->seed)) {
+        return 1;
+    }
     descriptors_note(before);
     row->run(&t);
     descriptors_note(after);
+    world_end(&t);
 
     CHECK_EQ(&t, t.threads_live, 0);
     CHECK_EQ(&t, atomic_load_explicit(&t.live, memory_order_relaxed), 0);

@@ -44,6 +44,12 @@ uint32_t conform_features(const struct conform_settings *settings);
 enum conform_outcome conform_run(const struct conform_settings *settings,
                                  const struct conform_case *row);
 
+/* conform.c: of the process's one backend, or NULL. */
+extern const struct tocsin_conform_face *conform_face;
+
+/* sim_face.c: that of the simulation. */
+const struct tocsin_conform_face *conform_sim_face(void);
+
 /* conform.c: set t->allocator. */
 void conform_memory_init(struct conform *t);
 

@@ -117,6 +117,7 @@ const char *conform_bit_name(uint32_t bits)
         {TOCSIN_BACKEND_POLL_HANDLE, "POLL_HANDLE"},
         {TOCSIN_BACKEND_URING, "URING"},
         {TOCSIN_BACKEND_OWN_SOURCES, "OWN_SOURCES"},
+        {CONFORM_LINKS, "LINKS"},
         {CONFORM_SOURCES, "SOURCES"},
     };
 

@@ -1,43 +1,31 @@
 """copy: files of many sizes, what cannot be copied, and no io_uring."""
 
-import ctypes
 import filecmp
 import os
 import random
-import struct
+import re
+import shutil
 import subprocess
+import sys
 
 from harness import WATCHDOG_SECONDS, run, write_file
 
 SIZES = [0, 1, 4095, 4096, (1 << 20) + 7, 64 << 20]
-NR_IO_URING_SETUP = 425
-PR_SET_NO_NEW_PRIVS = 38
-PR_SET_SECCOMP = 22
-SECCOMP_MODE_FILTER = 2
+WITHOUT_URING = (sys.executable, os.path.join(os.path.dirname(__file__), "../without_uring.py"))
 
 
-def refuse_io_uring():
-    """From here on io_uring_setup(2) answers EPERM, as containers' filters make it."""
-    code = [
-        (0x20, 0, 0, 0),  # load the number of the system call
-        (0x15, 0, 1, NR_IO_URING_SETUP),  # is it that one?
-        (0x06, 0, 0, 0x00050000 | 1),  # EPERM
-        (0x06, 0, 0, 0x7FFF0000),  # or allow it
-    ]
-    filters = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
-    program = struct.pack("HxxxxxxP", len(code), ctypes.addressof(filters))
-    libc = ctypes.CDLL(None, use_errno=True)
-    if (libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
-            or libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, program) != 0):
-        raise OSError(ctypes.get_errno(), "no filters here")
-
-
-def copy(arguments, *names, before=None):
+def copy(arguments, *names, before=None, under=()):
     """(exit status, what it said on standard error)"""
-    told = subprocess.run([arguments.copy, *names], stdin=subprocess.DEVNULL, preexec_fn=before,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False,
-                          timeout=WATCHDOG_SECONDS)
+    backend = {"TOCSIN_BACKEND": arguments.backend} if arguments.backend else {}
+    told = subprocess.run([*under, arguments.copy, *names], stdin=subprocess.DEVNULL,
+                          preexec_fn=before, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          check=False, timeout=WATCHDOG_SECONDS, env={**os.environ, **backend})
     return told.returncode, told.stderr.decode() + told.stdout.decode()
+
+
+def refusals(arguments):
+    """With io_uring and without; a backend that is one cannot do without."""
+    return ((),) if arguments.backend == "uring" else ((), WITHOUT_URING)
 
 
 def is_told(status, said):
@@ -64,21 +52,36 @@ def every_size_is_copied_whole(checks, arguments, scratch):
         checks.ok(same(source, target), f"{size} bytes: the copy differs")
 
 
+def reads_and_writes_are_32_deep(checks, arguments, scratch):
+    source = source_of(arguments, scratch, SIZES[-1])
+    log = os.path.join(scratch, "strace")
+    strace = shutil.which("strace")
+    if strace is None or not is_told(*copy(arguments, source, os.path.join(scratch, "traced"),
+                                           under=(strace, "-f", "-o", log, "-e",
+                                                  "trace=io_uring_enter"))):
+        print("cannot count: no strace, or it is refused here")
+        return
+    with open(log, encoding="ascii") as file:
+        submitted = re.findall(r"io_uring_enter\(\d+, (\d+),", file.read())
+    if submitted:  # else there is no io_uring here
+        checks.equal(max(map(int, submitted)), 32, "entries of one io_uring_enter")
+
+
 def without_io_uring_it_says_so_and_copies(checks, arguments, scratch):
-    for size in SIZES:
+    for size in SIZES if arguments.backend != "uring" else ():
         source = source_of(arguments, scratch, size)
         target = os.path.join(scratch, f"plain-{size}")
-        status, said = copy(arguments, source, target, before=refuse_io_uring)
+        status, said = copy(arguments, source, target, under=WITHOUT_URING)
         checks.equal(status, 0, f"{size} bytes: {said}")
         checks.ok("no io_uring (" in said, f"{size} bytes: it says why: {said!r}")
         checks.ok(same(source, target), f"{size} bytes: the copy differs")
 
 
 def a_target_that_was_longer_is_cut(checks, arguments, scratch):
-    for before in (None, refuse_io_uring):
+    for under in refusals(arguments):
         source = source_of(arguments, scratch, 4095)
         target = write_file(scratch, "longer", data=b"x" * 300000)
-        status, said = copy(arguments, source, target, before=before)
+        status, said = copy(arguments, source, target, under=under)
         checks.equal(status, 0, f"exit status: {said}")
         checks.ok(same(source, target), "the copy differs")
 
@@ -112,9 +115,9 @@ def what_cannot_be_copied_is_told(checks, arguments, scratch):
         ("a full device", source, "/dev/full", "/dev/full"),
         ("the same file", source, link, source),
     ]
-    for before in (None, refuse_io_uring):
+    for under in refusals(arguments):
         for what, one, other, named in wrong:
-            status, said = copy(arguments, one, other, before=before)
+            status, said = copy(arguments, one, other, under=under)
             checks.equal(status, 1, f"{what}: exit status: {said}")
             checks.ok(named in said.splitlines()[-1], f"{what}: it is named: {said!r}")
         checks.equal(os.stat(source).st_size, (1 << 20) + 7, "the same file is as it was")
@@ -131,6 +134,7 @@ def wrong_arguments_are_refused(checks, arguments, _scratch):
 run(
     [
         every_size_is_copied_whole,
+        reads_and_writes_are_32_deep,
         without_io_uring_it_says_so_and_copies,
         a_target_that_was_longer_is_cut,
         a_new_target_has_the_mode_of_its_source,

@@ -7,23 +7,12 @@
  * is shown first.
  */
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "runtime/os.h"
 #include "tests/fault/memory.h"
-
-#ifdef __SANITIZE_THREAD__
-#define DETECTOR_CALLS true /* the race detector makes calls of its own, for its records */
-#else
-#define DETECTOR_CALLS false
-#endif
 
 enum {
     TARGETS = 32,
@@ -256,6 +245,7 @@ static void events_allocate_nothing(void)
     cx = (struct tocsin_context){.waker = scene.targets[0].waker, .driver = scene.driver};
     FAULT_EXPECT(tocsin_pipe_pair(&fds[0], &fds[1]), 0);
     FAULT_EXPECT(tocsin_fd_ready_open(scene.driver, fds[0], &ready), 0);
+    FAULT_EXPECT(tocsin_pool_turn(scene.pool), 1); /* some backends attach there */
     before = allocations();
     for (int i = 0; i < ROUNDS; i++) {
         cx.waker = scene.targets[i % 2].waker;
@@ -301,6 +291,7 @@ static void watch_callbacks_allocate_nothing(void)
     FAULT_EXPECT(tocsin_pipe_pair(&fds[0], &fds[1]), 0);
     seen.fd = fds[0];
     FAULT_EXPECT(tocsin_watch_start(&watch, scene.driver, fds[0], TOCSIN_IN, see, &seen), 0);
+    FAULT_EXPECT(tocsin_pool_turn(scene.pool), 1); /* some backends attach there */
     before = allocations();
     for (int i = 0; i < ROUNDS; i++) {
         FAULT_EXPECT(write(fds[1], "a", 1), 1);
@@ -333,23 +324,6 @@ static int poll_holder(struct tocsin_task *task, struct tocsin_context *cx)
 
 static const struct tocsin_task_ops holder_ops = {.poll = poll_holder, .release = no_release};
 
-/* From here on any system call of this thread, but that of its end, is the end of the process. */
-static void forbid_calls(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-    };
-    struct sock_fprog program = {.len = FAULT_COUNT(code), .filter = code};
-
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) {
-        fault_skip("no filters here");
-    }
-}
-
 static void await_holder(struct scene *scene)
 {
     while (!atomic_load_explicit(&scene->is_held, memory_order_acquire)) {
@@ -374,7 +348,7 @@ static void wake_when_held(void *arg)
 static void wake_without_calls(void *arg)
 {
     await_holder(arg);
-    forbid_calls();
+    fault_forbid_calls();
     wake_often(arg);
     syscall(SYS_exit, 0); /* libc's own way out of a thread has more calls */
 }
@@ -407,33 +381,12 @@ static void wakes_of_a_running_pool_take_no_lock(void)
     close_scene(&scene);
 }
 
-static void check_that_calls_kill(void)
-{
-    int status = 0;
-    pid_t pid = fork();
-
-    FAULT_CHECK(pid >= 0);
-    if (pid == 0) {
-        forbid_calls();
-        syscall(SYS_getppid);
-        syscall(SYS_exit, 0);
-    }
-    FAULT_EXPECT(waitpid(pid, &status, 0), pid);
-    if (WIFEXITED(status) && WEXITSTATUS(status) != 0) {
-        _exit(WEXITSTATUS(status)); /* skipped: the child has told why */
-    }
-    FAULT_CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS);
-}
-
 static void wakes_of_a_running_pool_make_no_system_call(void)
 {
     struct support_thread threads[WAKERS];
     struct scene scene;
 
-    if (support_on_valgrind() || DETECTOR_CALLS) {
-        fault_skip("a filter would meet the calls of valgrind or of the race detector");
-    }
-    check_that_calls_kill();
+    fault_calls_can_be_forbidden();
     open_scene(&scene);
     run_held(&scene, threads, wake_without_calls);
     _exit(0); /* the threads are not libc's to join any more */

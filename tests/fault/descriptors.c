@@ -6,76 +6,12 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <tocsin/linux.h>
 
 #include "tests/fault/fault.h"
-
-enum {
-    LIMIT = 64,
-};
-
-static int fillers[LIMIT];
-static int fillers_count;
-
-/* Take all descriptors that there are, but for @spare. */
-static void exhaust(int spare)
-{
-    struct rlimit limit;
-    int fd;
-
-    FAULT_EXPECT(getrlimit(RLIMIT_NOFILE, &limit), 0);
-    limit.rlim_cur = LIMIT;
-    FAULT_EXPECT(setrlimit(RLIMIT_NOFILE, &limit), 0);
-    while ((fd = dup(STDERR_FILENO)) >= 0) {
-        FAULT_CHECK(fillers_count < LIMIT);
-        fillers[fillers_count++] = fd;
-    }
-    FAULT_EXPECT(errno, EMFILE);
-    while (spare-- > 0) {
-        close(fillers[--fillers_count]);
-    }
-}
-
-/* How many descriptors are left. */
-static int spare(void)
-{
-    int taken[LIMIT];
-    int count = 0;
-
-    while (count < LIMIT && (taken[count] = dup(STDERR_FILENO)) >= 0) {
-        count++;
-    }
-    for (int i = 0; i < count; i++) {
-        close(taken[i]);
-    }
-    return count;
-}
-
-static void release_one(void)
-{
-    FAULT_CHECK(fillers_count > 0);
-    close(fillers[--fillers_count]);
-}
-
-typedef int attempt_fn(void *arg);
-
-/*
- * Call @fn with ever more descriptors to spare: -EMFILE, none kept, until it has its @needed.
- */
-static void try_until(attempt_fn *fn, void *arg, int needed)
-{
-    exhaust(0);
-    for (int i = 0; i < needed; i++) {
-        FAULT_EXPECT(fn(arg), -EMFILE);
-        FAULT_EXPECT(spare(), i);
-        release_one();
-    }
-    FAULT_EXPECT(fn(arg), 0);
-}
 
 static int open_pool(void *arg)
 {
@@ -86,10 +22,10 @@ static void pool_open_without_descriptors(void)
 {
     struct tocsin_pool *pool = NULL;
 
-    try_until(open_pool, &pool, 2);
+    fault_without_descriptors(open_pool, &pool, 2);
     FAULT_EXPECT(tocsin_pool_run(pool), 0);
     FAULT_EXPECT(tocsin_pool_close(pool), 0);
-    FAULT_EXPECT(spare(), 2);
+    FAULT_EXPECT(fault_spare_descriptors(), 2);
 }
 
 struct on_a_thread {
@@ -108,7 +44,7 @@ static void spawn_thread_without_descriptors(void)
 {
     struct on_a_thread on = {.thread = NULL};
 
-    try_until(spawn_thread, &on, 2);
+    fault_without_descriptors(spawn_thread, &on, 2);
     tocsin_driver_unref(on.driver);
     FAULT_EXPECT(tocsin_pool_thread_join(on.thread), 0);
 }
@@ -134,7 +70,7 @@ static void run_with_without_descriptors(void)
 {
     int calls = 0;
 
-    try_until(run_with, &calls, 2);
+    fault_without_descriptors(run_with, &calls, 2);
 }
 
 static int give_out_fd(void *arg)
@@ -148,8 +84,8 @@ static void poll_fd_without_descriptors(void)
 {
     struct tocsin_pool *pool = fault_pool();
 
-    try_until(give_out_fd, pool, 1);
-    FAULT_EXPECT(spare(), 0);
+    fault_without_descriptors(give_out_fd, pool, 1);
+    FAULT_EXPECT(fault_spare_descriptors(), 0);
     FAULT_EXPECT(give_out_fd(pool), 0); /* the same again: it takes no more */
     FAULT_EXPECT(tocsin_pool_turn(pool), 0);
     FAULT_EXPECT(tocsin_pool_close(pool), 0);
@@ -177,7 +113,7 @@ static void process_open_without_descriptors(void)
         fault_skip("no pidfd_open here");
     }
     FAULT_EXPECT(tocsin_process_close(opening.process), 0);
-    try_until(open_process, &opening, 1);
+    fault_without_descriptors(open_process, &opening, 1);
     FAULT_EXPECT(tocsin_process_close(opening.process), 0);
     FAULT_EXPECT(tocsin_pool_close(opening.pool), 0);
 }
@@ -194,7 +130,7 @@ static void signals_open_without_descriptors(void)
 {
     struct opening opening = {.pool = fault_pool()};
 
-    try_until(open_signals, &opening, 1);
+    fault_without_descriptors(open_signals, &opening, 1);
     FAULT_EXPECT(tocsin_signals_close(opening.signals), 0);
     FAULT_EXPECT(tocsin_pool_close(opening.pool), 0);
 }
@@ -210,11 +146,11 @@ static void pipe_pair_without_descriptors(void)
 {
     struct opening opening = {.fds = {-7, -7}};
 
-    exhaust(1);
+    fault_exhaust(1);
     FAULT_EXPECT(make_pipe(&opening), -EMFILE);
     FAULT_EXPECT(opening.fds[0], -7);
     FAULT_EXPECT(opening.fds[1], -7);
-    release_one();
+    fault_release_descriptor();
     FAULT_EXPECT(make_pipe(&opening), 0);
     close(opening.fds[0]);
     close(opening.fds[1]);
@@ -238,7 +174,7 @@ static int serve(struct tocsin_task *task, struct tocsin_context *cx)
     if (r == -EMFILE) {
         server->refused++;
         if (server->refused == 3) {
-            release_one();
+            fault_release_descriptor();
         }
         return tocsin_task_yield(cx); /* no event will come for what is there already */
     }
@@ -269,7 +205,7 @@ static void a_connection_that_no_descriptor_was_left_for_is_not_lost(void)
     FAULT_EXPECT(tocsin_pool_turn(pool), 1);
     FAULT_EXPECT(connect(client, (struct sockaddr *)&addr, size), 0);
     FAULT_EXPECT(write(client, "x", 1), 1);
-    exhaust(0);
+    fault_exhaust(0);
     FAULT_EXPECT(tocsin_pool_run_until(pool, &server.task, &result), 0);
     FAULT_EXPECT(result, 0);
     FAULT_EXPECT(server.refused, 3);
@@ -328,7 +264,7 @@ static void a_pool_that_runs_needs_no_more_descriptors(void)
     int fds[2];
 
     FAULT_EXPECT(tocsin_pipe_pair(&fds[0], &fds[1]), 0);
-    exhaust(0);
+    fault_exhaust(0);
     FAULT_EXPECT(tocsin_timer_init(&timer, driver, count_timer, &counted), 0);
     tocsin_timer_start(&timer, &(struct tocsin_timer_options){.delay_ns = 1000000});
     FAULT_EXPECT(tocsin_post(driver, count_post, &counted), 0);

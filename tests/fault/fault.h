@@ -43,11 +43,35 @@ _Noreturn void fault_skip(const char *reason);
 /* How many descriptors this process has open. */
 unsigned fault_descriptors(void);
 
+/* Take all descriptors that there are, but for @spare. */
+void fault_exhaust(int spare);
+
+/* After that: how many are left; and one more. */
+int fault_spare_descriptors(void);
+void fault_release_descriptor(void);
+
+/*
+ * Call @fn with ever more descriptors to spare: -EMFILE, none kept, until it has its @needed.
+ */
+typedef int fault_attempt_fn(void *arg);
+void fault_without_descriptors(fault_attempt_fn *fn, void *arg, int needed);
+
 /* A pool with the defaults; ends the case if there is none. */
 struct tocsin_pool *fault_pool(void);
 
 /* Run @fn(@arg) inside a turn of @pool.  What that costs is allocated before @armed is called. */
 void fault_in_turn(struct tocsin_pool *pool, support_body_fn *armed, support_body_fn *fn,
                    void *arg);
+
+/*
+ * See whether calls can be forbidden, and that they then are; skips the case where not.
+ */
+void fault_calls_can_be_forbidden(void);
+
+/*
+ * From here on any system call of this thread, but that of its end or of the process's, is the end
+ * of the process.  libc's own way out of a thread has more calls: take SYS_exit.
+ */
+void fault_forbid_calls(void);
 
 #endif

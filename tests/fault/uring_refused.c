@@ -18,13 +18,18 @@
 #include "tests/conformance/deny.h"
 #include "tests/fault/fault.h"
 
+static void skip_without_filters(void)
+{
+    if (support_on_valgrind()) {
+        fault_skip("under valgrind a filter would meet valgrind's own calls");
+    }
+}
+
 static void refuse(const char *what)
 {
     struct deny deny;
 
-    if (support_on_valgrind()) {
-        fault_skip("under valgrind a filter would meet valgrind's own calls");
-    }
+    skip_without_filters();
     FAULT_EXPECT(deny_parse(what, &deny), 0);
     if (deny_install(&deny) < 0) {
         fault_skip("no filters here");
@@ -145,6 +150,104 @@ static void kernel_is_asked_once(void)
     }
     tocsin_uring_drop(&op);
     FAULT_EXPECT(tocsin_pool_close(pool), 0);
+}
+
+/* What the kernel knows is asked of it when the ring is made. */
+static void kernel_is_asked_once_for_what_it_knows(void)
+{
+    const struct deny kills = {SYS_io_uring_register, DENY_KILLS};
+    struct tocsin_pool *pool = NULL;
+    struct tocsin_driver *driver;
+
+    skip_without_filters();
+    FAULT_EXPECT(tocsin_pool_open(&pool, backend_with_token(), NULL), 0);
+    driver = tocsin_pool_driver(pool);
+    if (tocsin_uring_probe(driver, IORING_OP_NOP) < 0) {
+        fault_skip("io_uring is refused here");
+    }
+    FAULT_EXPECT(tocsin_pool_turn(pool), 0); /* what enables the ring is such a call too */
+    FAULT_EXPECT(deny_install(&kills), 0);
+    for (unsigned opcode = 0; opcode <= 256; opcode++) {
+        int known = tocsin_uring_probe(driver, opcode);
+
+        FAULT_CHECK(known == 0 || known == 1);
+    }
+    FAULT_EXPECT(tocsin_pool_close(pool), 0);
+}
+
+/* ---- No epoll inside ------------------------------------------------------------------------- */
+
+struct meeting {
+    struct tocsin_pool *pool;
+    struct tocsin_timer timer;
+    struct tocsin_watch watch;
+    int fds[2];
+    int fired;
+    int seen;
+};
+
+static void write_at_the_timer(struct tocsin_timer *timer, uint64_t missed, void *arg)
+{
+    struct meeting *meeting = arg;
+
+    (void)timer;
+    (void)missed;
+    meeting->fired++;
+    FAULT_EXPECT(write(meeting->fds[1], "a", 1), 1);
+}
+
+static void stop_at_the_event(struct tocsin_watch *watch, int events, void *arg)
+{
+    struct meeting *meeting = arg;
+    char byte;
+
+    FAULT_EXPECT(events, TOCSIN_IN);
+    FAULT_EXPECT(read(meeting->fds[0], &byte, 1), 1);
+    meeting->seen++;
+    tocsin_watch_stop(watch);
+}
+
+/* A pool with a watch, a timer and a sleep; and @hosted, or not. */
+static void meet(const struct tocsin_backend *backend, bool hosted)
+{
+    const struct tocsin_timer_options options = {.delay_ns = 1000 * 1000};
+    struct meeting meeting = {.fired = 0};
+    struct tocsin_driver *driver;
+
+    FAULT_EXPECT(tocsin_pool_open(&meeting.pool, backend, NULL), 0);
+    FAULT_CHECK(!hosted || tocsin_pool_poll_fd(meeting.pool) >= 0);
+    driver = tocsin_pool_driver(meeting.pool);
+    FAULT_EXPECT(tocsin_pipe_pair(&meeting.fds[0], &meeting.fds[1]), 0);
+    FAULT_EXPECT(tocsin_timer_init(&meeting.timer, driver, write_at_the_timer, &meeting), 0);
+    tocsin_timer_start(&meeting.timer, &options);
+    FAULT_EXPECT(tocsin_watch_start(&meeting.watch, driver, meeting.fds[0], TOCSIN_IN,
+                                    stop_at_the_event, &meeting),
+                 0);
+    FAULT_EXPECT(tocsin_pool_run(meeting.pool), 0);
+    FAULT_EXPECT(meeting.fired, 1);
+    FAULT_EXPECT(meeting.seen, 1);
+    tocsin_timer_deinit(&meeting.timer);
+    FAULT_EXPECT(tocsin_pool_close(meeting.pool), 0);
+    close(meeting.fds[0]);
+    close(meeting.fds[1]);
+}
+
+/* Where each call of epoll's would be the end. */
+static void uring_needs_no_epoll(void)
+{
+    static const int calls[] = {SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait,
+                                SYS_epoll_pwait2};
+    const struct tocsin_backend *backend = tocsin_backend_find("uring");
+
+    if (backend == NULL || !kernel_has_rings()) {
+        fault_skip("there is no such backend here");
+    }
+    skip_without_filters();
+    for (size_t i = 0; i < FAULT_COUNT(calls); i++) {
+        FAULT_EXPECT(deny_install(&(struct deny){calls[i], DENY_KILLS}), 0);
+    }
+    meet(backend, false);
+    meet(backend, true);
 }
 
 /* ---- Flags ----------------------------------------------------------------------------------- */
@@ -313,6 +416,8 @@ static const struct fault_case cases[] = {
     {"submit_where_register_is_refused", submit_where_register_is_refused},
     {"submit_where_register_is_unknown", submit_where_register_is_unknown},
     {"kernel_is_asked_once", kernel_is_asked_once},
+    {"kernel_is_asked_once_for_what_it_knows", kernel_is_asked_once_for_what_it_knows},
+    {"uring_needs_no_epoll", uring_needs_no_epoll},
     {"completion_wakes_epoll_for_each_set_of_flags", completion_wakes_epoll_for_each_set_of_flags},
     {"completion_wakes_uring_for_each_set_of_flags", completion_wakes_uring_for_each_set_of_flags},
 };

@@ -7,7 +7,8 @@ Two installations, each under a DESTDIR of its own: BUILD as it is, and one with
 With each: a consumer built by pkg-config, shared and static, in C11 and C++17, and run.  With the
 first: every header alone in both languages; the layout of every public struct from both; what the
 shared library exports against symbols.txt and against the headers; its name; the static library's
-global names.  And each option off alone is built, unoptimised, one after the other in one folder.
+global names.  The same for libtocsin-uv, where it was built.  And each option off alone is built,
+unoptimised, one after the other in one folder.
 """
 
 import os
@@ -21,10 +22,13 @@ from pathlib import Path
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wundef", "-Wshadow", "-Wconversion", "-Werror"]
 # What each option is as a rule, and off.  In this order little is compiled again for the next.
 OPTIONS = {"uring": ("auto", "disabled"), "examples": ("true", "false"), "bench": ("true", "false"),
-           "cmocka": ("auto", "disabled"), "tests": ("true", "false")}
+           "cmocka": ("auto", "disabled"), "glib": ("auto", "disabled"),
+           "uv": ("auto", "disabled"), "tests": ("true", "false")}
 OPTIONS_OFF = [f"-D{name}={off}" for name, (_, off) in OPTIONS.items()]
-# Declared for those who write plugins; they define it, we do not.
-NOT_OURS = {"tocsin_backend_plugin"}
+# Declared for those who write plugins: libtocsin-uv does, libtocsin does not.
+PLUGIN = {"tocsin_backend_plugin"}
+# The header of libtocsin-uv.
+UV_HEADER = "uv.h"
 
 passed = failed = 0
 
@@ -60,12 +64,13 @@ class Installation:
         self.pc = next(root.rglob("tocsin.pc"))
         self.lib = self.pc.parent.parent
         self.headers = next(root.rglob("tocsin/base.h")).parent
+        self.has_uv = (self.pc.parent / "tocsin-uv.pc").exists()
 
-    def flags(self, *options):
+    def flags(self, *options, packages=("tocsin",)):
         # Found first, here; what it requires (liburing) is the system's.
         environment = {"PKG_CONFIG_PATH": str(self.pc.parent),
                        "PKG_CONFIG_SYSROOT_DIR": str(self.root)}
-        succeeded, output = run("pkg-config", *options, "tocsin", **environment)
+        succeeded, output = run("pkg-config", *options, *packages, **environment)
         return shlex.split(output) if succeeded else ["pkg-config-failed"]
 
 
@@ -97,6 +102,62 @@ def consumers(label, installation, languages, source, scratch, version):
                       ("libtocsin.so.0" in needed) == (linkage == "shared"), needed)
 
 
+def uv_consumers(installation, languages, source, scratch, version):
+    """Against libtocsin-uv: shared, and with our static libraries; libuv itself is shared."""
+    for language in languages:
+        for linkage in ("shared", "static"):
+            name = f"{linkage} consumer of libtocsin-uv in {language.name}"
+            program = scratch / f"consumer-uv-{linkage}-{language.suffix}"
+            packages = ("tocsin-uv", "libuv")
+            static = ["--static"] if linkage == "static" else []
+            libraries = installation.flags(*static, "--libs", packages=packages)
+            if static:
+                libraries = [re.sub(r"^-l(tocsin(-uv)?)$", r"-l:lib\1.a", flag)
+                             for flag in libraries]
+            succeeded, output = run(
+                *language.compile, *installation.flags("--cflags", packages=packages),
+                source / "tests/install/consumer_uv.c", "-x", "none", "-o", program, *libraries)
+            check(name + " builds", succeeded, output)
+            if succeeded:
+                succeeded, output = run(program, LD_LIBRARY_PATH=str(installation.lib))
+                check(name + " runs", succeeded and output == f"{version}\n", output)
+                _, needed = run("readelf", "-d", program)
+                check(name + " is linked so", "libuv.so" in needed and all(
+                    (library in needed) == (linkage == "shared")
+                    for library in ("libtocsin.so.0", "libtocsin-uv.so.0")), needed)
+
+
+def compat(installation, languages, source, scratch):
+    """libvpoll's header over ours: alone in both languages, and under a program for it."""
+    flags = installation.flags("--cflags", packages=("tocsin-compat",))
+    for language in languages:
+        unit = scratch / "compat.c"
+        unit.write_text("#include <vpoll.h>\nextern int nothing;\n")
+        succeeded, output = run(*language.compile, "-Wno-unused-function", "-fsyntax-only", *flags,
+                                unit)
+        check(f"vpoll.h of tocsin-compat alone in {language.name}", succeeded, output)
+    program = scratch / "libvpoll"
+    succeeded, output = run(
+        *languages[0].compile[:-len(WARNINGS)], "-w", *flags,
+        source / "tests/vpoll/programs/libvpoll.txt", "-x", "none", "-o", program,
+        *installation.flags("--libs", packages=("tocsin-compat",)))
+    check("a program for libvpoll builds over tocsin-compat", succeeded, output)
+
+
+def needed_by(library):
+    return set(re.findall(r"NEEDED.*\[(.*)\]", run("readelf", "-d", library)[1]))
+
+
+def uv_apart(installation, version):
+    """libtocsin never needs libuv; what does needs libtocsin as anybody would."""
+    core = needed_by(installation.lib / f"libtocsin.so.{version}")
+    check("libtocsin does not need libuv", not any("uv" in name for name in core), " ".join(core))
+    if installation.has_uv:
+        ours = needed_by(installation.lib / f"libtocsin-uv.so.{version}")
+        check("libtocsin-uv needs libuv and libtocsin",
+              {"libuv.so.1", "libtocsin.so.0"} <= ours, " ".join(ours))
+
+
 def headers_alone(installation, languages, scratch):
     for header in sorted(installation.headers.glob("*.h")):
         for language in languages:
@@ -108,9 +169,9 @@ def headers_alone(installation, languages, scratch):
             check(f"{header.name} alone in {language.name}", succeeded, output)
 
 
-def read_headers(installation):
-    """All public headers as one text, without comments."""
-    text = "\n".join(path.read_text() for path in sorted(installation.headers.glob("*.h")))
+def read_headers(headers):
+    """Public headers as one text, without comments."""
+    text = "\n".join(path.read_text() for path in sorted(headers))
     return re.sub(r"/\*.*?\*/", " ", text, flags=re.S)
 
 
@@ -162,34 +223,36 @@ def layout(installation, languages, text, scratch):
         check("both languages see as many fields", len(tables[0]) == len(tables[1]))
 
 
-def symbols(installation, text, source, version):
-    library = installation.lib / f"libtocsin.so.{version}"
+def symbols(installation, name, text, listing, version, plugin=frozenset()):
+    """What lib@name exports: @listing, what @text declares, and @plugin."""
+    library = installation.lib / f"lib{name}.so.{version}"
     _, dynamic = run("nm", "-D", "--defined-only", library)
     exported = {line.split()[2].split("@")[0] for line in dynamic.splitlines()}
     declared = set()
     for match in re.finditer(r"^TOCSIN_API\b([^;]*);", text, re.M):
         declared.add(re.search(r"(\w+)\s*\(", match[1])[1])
-    listed = set((source / "tests/install/symbols.txt").read_text().split())
+    declared = declared - PLUGIN | set(plugin)
+    listed = set(listing.read_text().split())
 
-    def compare(name, left, right):
-        check(name, not left - right, " ".join(sorted(left - right)))
+    def compare(what, left, right):
+        check(f"{name}: {what}", not left - right, " ".join(sorted(left - right)))
 
-    compare("what is exported is in symbols.txt", exported, listed)
-    compare("what is in symbols.txt is exported", listed, exported)
+    compare(f"what is exported is in {listing.name}", exported, listed)
+    compare(f"what is in {listing.name} is exported", listed, exported)
     compare("what is exported is declared TOCSIN_API", exported, declared)
-    compare("what is declared TOCSIN_API is exported", declared - NOT_OURS, exported)
+    compare("what is declared TOCSIN_API is exported", declared, exported)
 
     _, table = run("readelf", "-d", library)
     soname = re.search(r"SONAME.*\[(.*)\]", table)
-    check("the soname is libtocsin.so.0", bool(soname) and soname[1] == "libtocsin.so.0", table)
-    for link, target in (("libtocsin.so", "libtocsin.so.0"), ("libtocsin.so.0", library.name)):
+    check(f"the soname is lib{name}.so.0", bool(soname) and soname[1] == f"lib{name}.so.0", table)
+    for link, target in ((f"lib{name}.so", f"lib{name}.so.0"), (f"lib{name}.so.0", library.name)):
         path = installation.lib / link
         check(f"{link} leads to {target}", path.is_symlink() and os.readlink(path) == target)
 
-    _, table = run("nm", "-g", "--defined-only", installation.lib / "libtocsin.a")
+    _, table = run("nm", "-g", "--defined-only", installation.lib / f"lib{name}.a")
     alien = {fields[2] for fields in map(str.split, table.splitlines())
              if len(fields) == 3 and not fields[2].startswith("tocsin_")}
-    check("global names of libtocsin.a begin with tocsin_", not alien, " ".join(sorted(alien)))
+    check(f"global names of lib{name}.a begin with tocsin_", not alien, " ".join(sorted(alien)))
 
 
 def each_option_off(source, cc, folder):
@@ -219,14 +282,22 @@ def main():
         scratch = Path(folder)
         full = install(build, scratch / "full")
         if full:
-            text = read_headers(full)
-            check("headers were installed",
-                  {path.name for path in (source / "include/tocsin").glob("*.h")} ==
-                  {path.name for path in full.headers.glob("*.h")})
+            headers = set(full.headers.glob("*.h"))
+            core = {path for path in headers if path.name != UV_HEADER}
+            expected = {path.name for path in (source / "include/tocsin").glob("*.h")}
+            check("headers were installed", {path.name for path in headers} ==
+                  expected - (set() if full.has_uv else {UV_HEADER}))
             consumers("every option on", full, languages, source, scratch, version)
             headers_alone(full, languages, scratch)
-            layout(full, languages, text, scratch)
-            symbols(full, text, source, version)
+            layout(full, languages, read_headers(core), scratch)
+            symbols(full, "tocsin", read_headers(core), source / "tests/install/symbols.txt",
+                    version)
+            compat(full, languages, source, scratch)
+            uv_apart(full, version)
+            if full.has_uv:
+                uv_consumers(full, languages, source, scratch, version)
+                symbols(full, "tocsin-uv", read_headers(headers - core),
+                        source / "tests/install/symbols_uv.txt", version, PLUGIN)
 
         bare = scratch / "bare"
         succeeded, output = run("meson", "setup", bare, source, "--werror", *OPTIONS_OFF,

@@ -185,5 +185,5 @@ static void run(unsigned count, struct support_random *random)
 
 int main(int argc, char **argv)
 {
-    return stress_uring_main(argc, argv, 1000, run);
+    return stress_uring_main(argc, argv, 10000, run);
 }

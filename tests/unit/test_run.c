@@ -310,7 +310,10 @@ static void a_stop_is_told_by_the_turn(void **state)
     (void)state;
     tocsin_pool_stop(pool);
     assert_int_equal(tocsin_pool_turn(pool), 1);
+    assert_int_equal(unit_load(&fake.kicks), 1); /* for the turn that tells of what is alive */
+    assert_int_equal(tocsin_pool_next_deadline(pool), 0);
     assert_int_equal(tocsin_pool_turn(pool), 0);
+    assert_int_equal(unit_load(&fake.kicks), 1);
     close_pool(pool);
 }
 

@@ -1,6 +1,7 @@
 /*
  * The task table: rows, their names, and readers that meet a writer.
  */
+#include "runtime/row.h"
 #include "runtime/task_table.h"
 
 #include <stdio.h>

@@ -36,6 +36,9 @@ extern unsigned unit_enters_no;    /* so many of those to come are refused */
 extern int unit_enters_errno;      /* with this */
 extern unsigned unit_chains_split; /* must stay 0 */
 
+/* How long the last enter was to wait at the most. */
+extern uint64_t unit_enter_ns;
+
 /* An operation that counts. */
 struct unit_op {
     struct tocsin_uring_op op;
