@@ -138,6 +138,25 @@ pthread_t bench_thread(const struct bench *bench, void *(*fn)(void *arg), void *
     return thread;
 }
 
+void bench_unpin(bool both)
+{
+    static _Thread_local cpu_set_t before;
+    cpu_set_t set;
+
+    if (!both) {
+        bench_must(sched_setaffinity(0, sizeof(before), &before) == 0, "sched_setaffinity");
+        return;
+    }
+    bench_must(sched_getaffinity(0, sizeof(before), &before) == 0, "sched_getaffinity");
+    CPU_ZERO(&set);
+    for (size_t i = 0; i < 2; i++) {
+        if (processors[i] >= 0) {
+            CPU_SET((size_t)processors[i], &set);
+        }
+    }
+    bench_must(sched_setaffinity(0, sizeof(set), &set) == 0, "sched_setaffinity");
+}
+
 static int compare(const void *a, const void *b)
 {
     double x = *(const double *)a;

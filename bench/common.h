@@ -102,6 +102,9 @@ static inline uint64_t bench_random(uint64_t *state, uint64_t limit)
 /* Start a thread, on the other processor if there are to be two. */
 pthread_t bench_thread(const struct bench *bench, void *(*fn)(void *arg), void *arg);
 
+/* Let this thread use both processors (@both), or what it used before. */
+void bench_unpin(bool both);
+
 /* ---- W3: taking turns ------------------------------------------------------------------------ */
 
 /* Two threads are ready when both have called this. */

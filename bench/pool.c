@@ -37,8 +37,14 @@ struct tocsin_pool *bench_pool_open(const struct bench *bench)
         backend = &uv;
     }
 #endif
+    if (bench->two_cores) {
+        bench_unpin(true); /* with one processor to use, a pool would not look before it sleeps */
+    }
     if (backend != NULL) {
         r = tocsin_pool_open(&pool, backend, &options);
+    }
+    if (bench->two_cores) {
+        bench_unpin(false);
     }
     if (r < 0) {
         fprintf(stderr, "bench: backend %s: %s\n", name, strerror(-r));

@@ -320,6 +320,19 @@ int tocsin_fd_ready_close(struct tocsin_fd_ready *ready)
     return r;
 }
 
+/* What is closed and was taken from the deferred list, if the closers might not. */
+static void detach_all(struct tocsin_pool *pool, struct tocsin_fd_ready *first)
+{
+    pool->registrations.settled = NULL;
+    for (struct tocsin_fd_ready *ready = first; ready != NULL; ready = ready->next) {
+        tocsin__mutex_lock(&pool->registrations.lock);
+        if (!pool->registrations.closed) {
+            tocsin__registration_detach_locked(pool, ready);
+        }
+        tocsin__mutex_unlock(&pool->registrations.lock);
+    }
+}
+
 void tocsin__deferred_free(struct tocsin_pool *pool)
 {
     struct tocsin_fd_ready *ready;
@@ -331,6 +344,7 @@ void tocsin__deferred_free(struct tocsin_pool *pool)
     TOCSIN_ASSERT(!pool->walking, "D1: a free while a batch is walked");
     /* DEFER-1 acquire: pairs with the release in defer(), of every link of the chain. */
     ready = atomic_exchange_explicit(&pool->deferred, NULL, memory_order_acquire);
+    detach_all(pool, ready); /* before one of their numbers comes anew, out of the inbox */
     /*
      * What was opened off-thread and closed at once may still be in the inbox: take it from there.
      */
@@ -338,11 +352,6 @@ void tocsin__deferred_free(struct tocsin_pool *pool)
     while (ready != NULL) {
         struct tocsin_fd_ready *next = ready->next;
 
-        tocsin__mutex_lock(&pool->registrations.lock);
-        if (!pool->registrations.closed) {
-            tocsin__registration_detach_locked(pool, ready); /* if its closer might not */
-        }
-        tocsin__mutex_unlock(&pool->registrations.lock);
         free_or_leave(pool, ready);
         ready = next;
     }

@@ -120,11 +120,33 @@ void tocsin__registration_free_locked(struct tocsin_pool *pool, struct tocsin_fd
     pool->registrations.free = ready;
 }
 
+/*
+ * Detach what other threads have closed and might not detach: one of these may have the number that
+ * is to be attached, and only for descriptors is there a table that would say which.
+ */
+static void settle_locked(struct tocsin_pool *pool)
+{
+    struct tocsin__registrations *registrations = &pool->registrations;
+    struct tocsin_fd_ready *first;
+
+    if ((pool->driver.ops->features & TOCSIN_BACKEND_ANY_THREAD_ATTACH) != 0) {
+        return;
+    }
+    /* DEFER-1 relaxed: pushed under the lock, and taken by this thread. */
+    first = atomic_load_explicit(&pool->deferred, memory_order_relaxed);
+    for (struct tocsin_fd_ready *closed = first; closed != registrations->settled;
+         closed = closed->next) {
+        tocsin__registration_detach_locked(pool, closed);
+    }
+    registrations->settled = first;
+}
+
 int tocsin__registration_attach_locked(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
 {
     struct tocsin_fd_ready **number;
     int r;
 
+    settle_locked(pool);
     /* Before attaching, for after it events may come, and nothing may fail any more (G1). */
     if (has_numbers(pool, ready) &&
         (size_t)ready->watch.number >= pool->registrations.numbers_count) {

@@ -74,6 +74,8 @@ struct tocsin__registrations {
     size_t numbers_count;
     uint32_t chunks_count;
     bool closed; /* the backend is gone */
+    /* The pool's thread: from here on the deferred list has nothing that is attached. */
+    struct tocsin_fd_ready *settled;
 };
 
 int tocsin__registrations_init(struct tocsin__registrations *registrations);

@@ -25,8 +25,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "runtime/vpoll_slot.h"
 #include "backends/vpoll/fuse.h"
+#include "runtime/vpoll_slot.h"
 
 #ifndef FOPEN_STREAM
 #define FOPEN_STREAM (1 << 4)

@@ -15,7 +15,10 @@
  *       left its wait without the target.
  *   E3  slot.sequence changes whenever a packet is queued, withdrawn or closed: what is in the port
  *       with an older one is swallowed.
- *   E4  A signal that was consumed and could not be posted, for want of memory, is UNPOSTED, and is
+ *   E4  A look (a port_remove() that does not block) finds what was signalled before it began: it
+ *       waits until each waiter of its packets has begun a wait since, and found nothing but its
+ *       control event, which is the last of the handles, and so told only then.
+ *   E5  A signal that was consumed and could not be posted, for want of memory, is UNPOSTED, and is
  *       posted again until that works.
  *
  * Targets are waited for through duplicates, for the caller may close its handle meanwhile.
@@ -65,7 +68,9 @@ struct waiter {
     uint32_t slots[TARGETS_MAX];
     uint32_t count;
     uint32_t unposted;
-    uint32_t turn; /* where the wait begins: the first of the signalled is served */
+    uint64_t begun; /* waits */
+    uint64_t quiet; /* E4: the last of these that found nothing signalled */
+    uint32_t turn;  /* where the wait begins: the first of the signalled is served */
     bool stop;
 };
 
@@ -159,12 +164,12 @@ static void post_again(struct waiter *waiter)
 
 /* ---- The waiter ---- */
 
-/* What to wait for now; @watched are the slots of handles[1] and so on. */
+/* What to wait for now; @watched are the slots of the handles, but for the last. */
 static uint32_t gather(struct waiter *waiter, void **handles, uint32_t *watched)
 {
     uint32_t count = 0;
 
-    handles[0] = waiter->control;
+    waiter->begun++;
     waiter->turn++;
     for (uint32_t i = 0; i < waiter->count; i++) {
         uint32_t index = waiter->slots[(i + waiter->turn) % waiter->count];
@@ -172,10 +177,11 @@ static uint32_t gather(struct waiter *waiter, void **handles, uint32_t *watched)
 
         if (slot->state == SLOT_ARMED && slot->cancels == 0) {
             slot->watched = true;
-            watched[count++] = index;
-            handles[count] = slot->target;
+            watched[count] = index;
+            handles[count++] = slot->target;
         }
     }
+    handles[count] = waiter->control;
     return count;
 }
 
@@ -199,11 +205,13 @@ static void *waiter_main(void *arg)
         for (uint32_t i = 0; i < count; i++) {
             packets.slots[watched[i]].watched = false;
         }
-        tocsin__cond_broadcast(&waiter->left);
-        if (status > 0 && (uint32_t)status <= count) {
-            give_up_target(&packets.slots[watched[status - 1]]);
-            post_or_keep(watched[status - 1]);
+        if (status >= 0 && (uint32_t)status < count) {
+            give_up_target(&packets.slots[watched[status]]);
+            post_or_keep(watched[status]);
+        } else if (!nt_failed(status)) {
+            waiter->quiet = waiter->begun;
         }
+        tocsin__cond_broadcast(&waiter->left);
         post_again(waiter);
     }
     tocsin__mutex_unlock(&lock);
@@ -488,6 +496,33 @@ static int32_t emulated_packet_close(void *packet)
 
 /* ---- The port ---- */
 
+static bool waits_for(const struct waiter *waiter, const void *port)
+{
+    for (uint32_t i = 0; i < waiter->count; i++) {
+        const struct slot *slot = &packets.slots[waiter->slots[i]];
+
+        if (slot->state == SLOT_ARMED && slot->port == port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* E4: what is signalled now is posted. */
+static void look_at_targets(const void *port)
+{
+    tocsin__mutex_lock(&lock);
+    for (struct waiter *waiter = packets.waiters; waiter != NULL; waiter = waiter->next) {
+        uint64_t begun = waiter->begun;
+
+        while (waiter->quiet <= begun && waits_for(waiter, port)) {
+            base()->event_set(waiter->control);
+            tocsin__cond_wait(&waiter->left, &lock);
+        }
+    }
+    tocsin__mutex_unlock(&lock);
+}
+
 /* Turn what waiters posted into what was asked for.  Returns: how many are left. */
 static uint32_t translate(struct nt_entry *entries, uint32_t count)
 {
@@ -518,6 +553,9 @@ static int32_t emulated_port_remove(void *port, struct nt_entry *entries, uint32
     uint64_t begin_ns = base()->now_ns();
     uint64_t left_ns = delay_ns;
 
+    if (delay_ns == 0) {
+        look_at_targets(port);
+    }
     for (;;) {
         uint32_t count = 0;
         int32_t status = base()->port_remove(port, entries, entries_max, left_ns, &count);

@@ -117,6 +117,21 @@ static void a_manual_reset_event_stays(struct facts *f)
     FACT(f->nt->close(event) == 0);
 }
 
+static void a_look_finds_what_was_signaled(struct facts *f)
+{
+    void *event = facts_event(f, false, false);
+    struct nt_entry entry;
+    uint32_t count = 0;
+    bool already;
+
+    for (int i = 0; i < 20; i++) {
+        FACT(facts_associate(f, event, &already) == 0 && !already);
+        FACT(f->nt->event_set(event) == 0);
+        FACT(f->nt->port_remove(f->port, &entry, 1, 0, &count) == 0 && count == 1);
+    }
+    FACT(f->nt->close(event) == 0);
+}
+
 static void cancel_of_nothing_is_cancelled(struct facts *f)
 {
     void *event = facts_event(f, true, true);
@@ -422,6 +437,8 @@ const struct facts_row facts_packets[] = {
      "momo5502/sogen PR 1059", queueing_takes_one_of_a_semaphore},
     {"a_manual_reset_event_stays", "the same; what a wait does not consume stays signalled",
      "momo5502/sogen PR 1059", a_manual_reset_event_stays},
+    {"a_look_finds_what_was_signaled", "the packet is on the port when the signalling call returns",
+     "momo5502/sogen PR 1059", a_look_finds_what_was_signaled},
     {"cancel_of_nothing_is_cancelled",
      "cancel, never associated or already dequeued: STATUS_CANCELLED", "DevNotes, litebox",
      cancel_of_nothing_is_cancelled},
