@@ -30,9 +30,13 @@ struct handover {
 static int poll_takes_handover(struct conform_task *task, struct tocsin_context *cx)
 {
     struct handover *handover = task->arg;
-    unsigned written = atomic_load_explicit(&handover->written, memory_order_relaxed);
+    unsigned written;
 
     (void)cx;
+    if (conform_read(&task->polls) == 1) {
+        return TOCSIN_PENDING; /* that of the spawn, which no wake of the other thread orders */
+    }
+    written = atomic_load_explicit(&handover->written, memory_order_relaxed);
     if (written == conform_read(&handover->answered)) {
         return TOCSIN_PENDING;
     }
@@ -46,7 +50,7 @@ static void hand_over(struct conform *t, void *arg)
     struct handover *handover = arg;
 
     (void)t;
-    conform_await(&handover->task.polls, 1); /* that of the spawn, which no wake of ours orders */
+    conform_await(&handover->task.polls, 1); /* it has begun, and looks at nothing */
     for (unsigned i = 1; i <= handover->rounds; i++) {
         handover->value = i;
         atomic_store_explicit(&handover->written, i, memory_order_relaxed);
