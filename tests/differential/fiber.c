@@ -44,7 +44,8 @@ static _Thread_local struct fiber *starting;
  * It counts a descriptor's number as memory.  uring and poll2 ask what a watch's number means by
  * now (exact(), check(), identify()) while another thread may close it and open something else:
  * that is what they ask for.  libuv closes by bare system calls, so that its numbers seem to be
- * opened twice; liburing unmaps so, and a new ring is then where another thread's was.
+ * opened twice, and so do those of a socket that the ring has closed (io_socket()); liburing unmaps
+ * so, and a new ring is then where another thread's was.
  */
 const char *__tsan_default_suppressions(void);
 const char *__tsan_default_options(void);
@@ -57,7 +58,7 @@ const char *__tsan_default_options(void)
 
 const char *__tsan_default_suppressions(void)
 {
-    return "race:^check$\nrace:^exact$\nrace:^identify$\n"
+    return "race:^check$\nrace:^exact$\nrace:^identify$\nrace:^io_socket$\n"
            "race:^tocsin__ring_open$\ncalled_from_lib:libuv.so\n";
 }
 #endif
