@@ -78,7 +78,8 @@ static uint64_t be_sim_now(void *state)
     struct sim_pool *pool = state;
     struct tocsin_sim *sim = sim_of(pool);
 
-    if (sim != NULL && tocsin__sim_self(sim) != NULL && sim->options.clock_step_ns != 0) {
+    if (sim != NULL && tocsin__sim_self(sim) != NULL &&
+        (sim->options.clock_step_ns != 0 || sim->options.faults.now_ppm != 0)) {
         return tocsin_sim_now_ns(sim);
     }
     /* SIM-2 relaxed: a time, and nothing else. */
@@ -196,6 +197,9 @@ static int be_sim_detach(void *state, struct tocsin_backend_watch *watch)
 
     tocsin__sim_lock(sim);
     r = tocsin__sim_unwatch_locked(sim, watch);
+    if (r == 0 && tocsin__sim_happens_locked(sim, sim->options.faults.detach_ppm)) {
+        r = tocsin__sim_draw_locked(sim, 2) == 0 ? -EBADF : -ENOENT; /* it is off all the same */
+    }
     tocsin__sim_note_locked(sim, "detach", (uint64_t)watch->number, (uint64_t)(int64_t)r);
     tocsin__sim_unlock(sim);
     return r;

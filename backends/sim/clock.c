@@ -86,13 +86,29 @@ void tocsin__sim_reach_locked(struct tocsin_sim *sim, uint64_t now_ns)
     set_now_locked(sim, now_ns);
 }
 
+/* How long it takes this actor to read the clock. */
+static uint64_t draw_step_locked(struct tocsin_sim *sim)
+{
+    uint64_t step_ns = sim->options.clock_step_ns;
+
+    if (tocsin__sim_happens_locked(sim, sim->options.faults.now_ppm)) {
+        step_ns += 1 + tocsin__sim_draw_locked(sim, sim->options.faults.now_delay_max_ns);
+        tocsin__sim_note_locked(sim, "held up", step_ns, 0);
+    }
+    return step_ns;
+}
+
 uint64_t tocsin_sim_now_ns(struct tocsin_sim *sim)
 {
     uint64_t now_ns;
 
     tocsin__sim_lock(sim);
-    if (tocsin__sim_self(sim) != NULL && sim->options.clock_step_ns != 0 && sim->holds == 0) {
-        tocsin__sim_reach_locked(sim, sim->now_ns + sim->options.clock_step_ns);
+    if (tocsin__sim_self(sim) != NULL && sim->holds == 0) {
+        uint64_t step_ns = draw_step_locked(sim);
+
+        if (step_ns != 0) {
+            tocsin__sim_reach_locked(sim, sim->now_ns + step_ns);
+        }
     }
     now_ns = sim->now_ns;
     tocsin__sim_unlock(sim);

@@ -22,6 +22,9 @@ int tocsin_sim_event(struct tocsin_sim *sim, uint64_t count, bool semaphore, int
     struct sim_object *object;
     int r;
 
+    if (count > COUNT_MAX) {
+        return -EINVAL;
+    }
     tocsin__sim_lock(sim);
     r = tocsin__sim_may_act_locked(sim);
     r = r < 0 ? r : tocsin__sim_object_create_locked(sim, SIM_COUNTER, &object);

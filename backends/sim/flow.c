@@ -79,8 +79,11 @@ static uint64_t draw_arrival_locked(struct tocsin_sim *sim, struct sim_flow *flo
     uint64_t latency_ns =
         tocsin__sim_between_locked(sim, flow->options.latency_min_ns, flow->options.latency_max_ns);
 
-    if (sim->now_ns + latency_ns > flow->last_ns) {
-        flow->last_ns = sim->now_ns + latency_ns;
+    uint64_t arrival_ns =
+        latency_ns < TOCSIN_NEVER_NS - sim->now_ns ? sim->now_ns + latency_ns : TOCSIN_NEVER_NS;
+
+    if (arrival_ns > flow->last_ns) {
+        flow->last_ns = arrival_ns;
     }
     return flow->last_ns;
 }

@@ -6,6 +6,7 @@
 
 #include "backends/sim/object.h"
 #include "backends/sim/world.h"
+#include "runtime/assert.h"
 
 #define START_NS UINT64_C(1000000000)
 
@@ -62,6 +63,9 @@ static void set_options(struct tocsin_sim *sim, const struct tocsin_sim_options 
     own->start_ns = own->start_ns != 0 ? own->start_ns : START_NS;
     if (own->faults.kick_delay_max_ns == 0) {
         own->faults.kick_delay_max_ns = UINT64_C(1000000);
+    }
+    if (own->faults.now_delay_max_ns == 0) {
+        own->faults.now_delay_max_ns = UINT64_C(1000000);
     }
     sim->now_ns = own->start_ns;
     sim->random_state = own->seed;
@@ -227,6 +231,7 @@ void tocsin_sim_unhold(struct tocsin_sim *sim)
         held_count--;
     }
     tocsin__sim_lock(sim);
+    TOCSIN_ASSERT(sim->holds > 0, "a simulation is given back that nobody holds");
     sim->holds--;
     tocsin__sim_dispatch_locked(sim);
     tocsin__sim_unlock(sim);

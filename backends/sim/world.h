@@ -15,7 +15,7 @@
  *   B2  sim->current is NULL only if none can run, and somebody holds the simulation, or others
  *       than actors share it.
  *   B3  Time moves only when none can run (pick_locked() in baton.c), and where an actor says that
- *       its own work took time (tocsin_sim_pass(), clock_step_ns); never while it is held.
+ *       its own work took time (tocsin_sim_pass(), clock_step_ns, now_ppm); never while it is held.
  *   B4  Every choice is drawn from one row of numbers, and goes into the hash; no address, thread
  *       id or time of the world's does.
  *   B5  A kick is kept until the wait or look that takes it in.

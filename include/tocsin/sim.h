@@ -48,7 +48,10 @@ struct tocsin_sim_faults {
     uint32_t event_ppm;         /* an event is not in this batch, but in a later one */
     uint32_t kick_ppm;          /* a kick arrives later: */
     uint64_t kick_delay_max_ns; /* by up to so long; 0: 1 ms */
-    uint64_t room_[4];
+    uint32_t detach_ppm;        /* a watch is given up, but that fails: -EBADF or -ENOENT */
+    uint32_t now_ppm;           /* an actor is held up where it reads the clock: */
+    uint64_t now_delay_max_ns;  /* for up to so long; 0: 1 ms */
+    uint64_t room_[2];
 };
 
 /* What happens when no actor can run, no time can pass and nobody holds the simulation. */
@@ -228,7 +231,7 @@ struct tocsin_sim_link_options {
     uint32_t reset_ppm;   /* how often a write finds, or makes, the connection reset */
     uint32_t room;
     uint64_t latency_min_ns; /* how long what is written takes to arrive, drawn for each write; */
-    uint64_t latency_max_ns; /* order is kept */
+    uint64_t latency_max_ns; /* order is kept; a minimum of TOCSIN_NEVER_NS: nothing arrives */
     uint64_t room_[4];
 };
 
@@ -250,6 +253,9 @@ TOCSIN_API int tocsin_sim_pipe(struct tocsin_sim *sim,
 /*
  * An event: a counter as eventfd(2) has it.  Reads and writes are of eight bytes, an uint64_t; a
  * read takes the count, or with @semaphore one of it.
+ *
+ * Memory: *@out_number goes to tocsin_sim_object_close().
+ * Errors: -EPERM, -ENOMEM; -EINVAL: @count is the largest number.
  */
 TOCSIN_API int tocsin_sim_event(struct tocsin_sim *sim, uint64_t count, bool semaphore,
                                 intptr_t *out_number);

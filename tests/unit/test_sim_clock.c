@@ -231,6 +231,22 @@ static void a_hold_stops_the_time(void **state)
     unit_sim_close(held.sim, pool);
 }
 
+static void give_back(void *arg)
+{
+    tocsin_sim_unhold(arg);
+}
+
+static void giving_back_what_nobody_holds_is_a_bug(void **state)
+{
+    struct tocsin_sim *sim = unit_sim(1);
+
+    (void)state;
+    tocsin_sim_hold(sim);
+    tocsin_sim_unhold(sim);
+    unit_expect_abort(give_back, sim, "nobody holds");
+    assert_int_equal(tocsin_sim_close(sim), 0);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(an_hour_of_sleeps_takes_no_time),
     cmocka_unit_test(time_stands_while_something_can_run),
@@ -239,6 +255,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(passing_time_makes_due),
     cmocka_unit_test(reading_the_clock_takes_time_if_asked),
     cmocka_unit_test(a_hold_stops_the_time),
+    cmocka_unit_test(giving_back_what_nobody_holds_is_a_bug),
 };
 
 UNIT_MAIN(tests)

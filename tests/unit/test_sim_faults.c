@@ -79,6 +79,60 @@ static void attaching_fails_at_its_rate(void **state)
     assert_int_equal(count_failed_attaches(&half, 2), count_failed_attaches(&half, 2));
 }
 
+static void detaching_fails_at_its_rate_but_detaches(void **state)
+{
+    const struct tocsin_sim_faults faults = {.detach_ppm = HALF};
+    struct tocsin_sim *sim = open_with(&faults, 1);
+    struct tocsin_pool *pool = unit_sim_pool(sim);
+    unsigned no_number = 0;
+    unsigned no_watch = 0;
+    intptr_t number;
+
+    (void)state;
+    assert_int_equal(tocsin_sim_event(sim, 1, false, &number), 0);
+    for (int i = 0; i < TRIES; i++) {
+        int r = tocsin_fd_ready_close(unit_sim_watch(pool, number)); /* or the next were -EEXIST */
+
+        no_number += r == -EBADF;
+        no_watch += r == -ENOENT;
+        assert_true(r == 0 || r == -EBADF || r == -ENOENT);
+    }
+    assert_in_range(no_number, TRIES / 8, TRIES * 3 / 8);
+    assert_in_range(no_watch, TRIES / 8, TRIES * 3 / 8);
+    unit_sim_close(sim, pool);
+}
+
+static void readers_of_the_clock_are_held_up_at_their_rate(void **state)
+{
+    enum { DELAY_MAX = 5000 };
+    const struct tocsin_sim_faults faults = {.now_ppm = HALF, .now_delay_max_ns = DELAY_MAX};
+    struct tocsin_sim *sim = open_with(&faults, 1);
+    struct tocsin_pool *pool = unit_sim_pool(sim);
+    uint64_t last_ns = tocsin_pool_now_ns(pool);
+    uint64_t longest_ns = 0;
+    unsigned delays = 0;
+
+    (void)state;
+    for (int i = 0; i < TRIES; i++) {
+        uint64_t now_ns = tocsin_pool_now_ns(pool);
+
+        delays += now_ns > last_ns;
+        longest_ns = now_ns - last_ns > longest_ns ? now_ns - last_ns : longest_ns;
+        last_ns = now_ns;
+    }
+    assert_in_range(delays, TRIES / 3, TRIES * 2 / 3);
+    assert_in_range(longest_ns, DELAY_MAX / 2, DELAY_MAX);
+    tocsin_sim_hold(sim);
+    last_ns = tocsin_pool_now_ns(pool);
+    for (int i = 0; i < TRIES; i++) {
+        assert_true(tocsin_pool_now_ns(pool) == last_ns); /* time stands still */
+    }
+    tocsin_sim_unhold(sim);
+    unit_sim_run_for(pool, UNIT_MS);
+    assert_true(tocsin_pool_now_ns(pool) >= last_ns + UNIT_MS);
+    unit_sim_close(sim, pool);
+}
+
 /* An event is signalled, and its reader told, so many times; how many waits and looks it took. */
 struct told {
     struct tocsin_sim *sim;
@@ -254,6 +308,8 @@ static void a_kick_comes_late_but_comes(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(opening_fails_at_its_rate),
     cmocka_unit_test(attaching_fails_at_its_rate),
+    cmocka_unit_test(detaching_fails_at_its_rate_but_detaches),
+    cmocka_unit_test(readers_of_the_clock_are_held_up_at_their_rate),
     cmocka_unit_test(nothing_is_lost_when_waits_end_for_no_reason),
     cmocka_unit_test(nothing_is_lost_when_looks_and_events_fail),
     cmocka_unit_test(waits_and_looks_fail_at_their_rates),

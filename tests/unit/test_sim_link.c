@@ -126,6 +126,19 @@ static void latency_is_between_its_bounds_and_keeps_order(void **state)
     assert_true(later > 0);
 }
 
+static void what_takes_for_ever_never_arrives(void **state)
+{
+    const struct tocsin_sim_link_options options = {.latency_min_ns = TOCSIN_NEVER_NS,
+                                                    .latency_max_ns = TOCSIN_NEVER_NS};
+    struct pair pair = pair_open(&options);
+
+    (void)state;
+    assert_int_equal(tocsin_sim_object_write(pair.sim, pair.ends[0], "A", 1), 1);
+    assert_int_equal(tocsin_sim_sleep(pair.sim, UNIT_S), 0);
+    assert_int_equal(read_one(&pair, 1), -EAGAIN);
+    pair_close(&pair);
+}
+
 static void reads_and_writes_are_cut_by_the_seed(void **state)
 {
     const struct tocsin_sim_link_options options = {.partial_ppm = 500000};
@@ -325,6 +338,7 @@ static void events_count_as_eventfds(void **state)
     (void)state;
     assert_int_equal(tocsin_sim_event(events.sim, 0, false, &events.ends[0]), 0);
     assert_int_equal(tocsin_sim_event(events.sim, 2, true, &events.ends[1]), 0);
+    assert_int_equal(tocsin_sim_event(events.sim, over, false, &(intptr_t){0}), -EINVAL);
     assert_int_equal(tocsin_sim_object_read(events.sim, events.ends[0], &count, 8), -EAGAIN);
     assert_int_equal(tocsin_sim_object_write(events.sim, events.ends[0], &count, 8), 8);
     assert_int_equal(tocsin_sim_object_write(events.sim, events.ends[0], &count, 8), 8);
@@ -671,6 +685,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(bytes_arrive_in_order_both_ways),
     cmocka_unit_test(a_full_connection_takes_no_more),
     cmocka_unit_test(latency_is_between_its_bounds_and_keeps_order),
+    cmocka_unit_test(what_takes_for_ever_never_arrives),
     cmocka_unit_test(reads_and_writes_are_cut_by_the_seed),
     cmocka_unit_test(the_end_comes_behind_the_data),
     cmocka_unit_test(shutting_the_reading_side_ends_the_peers_writes),
