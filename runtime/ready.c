@@ -321,15 +321,18 @@ int tocsin_fd_ready_close(struct tocsin_fd_ready *ready)
 }
 
 /* What is closed and was taken from the deferred list, if the closers might not. */
-static void detach_all(struct tocsin_pool *pool, struct tocsin_fd_ready *first)
+static void detach_all(struct tocsin_pool *pool, struct tocsin_fd_ready *ready)
 {
     pool->registrations.settled = NULL;
-    for (struct tocsin_fd_ready *ready = first; ready != NULL; ready = ready->next) {
+    while (ready != NULL) {
+        struct tocsin_fd_ready *next = ready->next;
+
         tocsin__mutex_lock(&pool->registrations.lock);
         if (!pool->registrations.closed) {
             tocsin__registration_detach_locked(pool, ready);
         }
         tocsin__mutex_unlock(&pool->registrations.lock);
+        ready = next;
     }
 }
 

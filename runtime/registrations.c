@@ -159,11 +159,6 @@ int tocsin__registration_attach_locked(struct tocsin_pool *pool, struct tocsin_f
         }
     }
     number = has_numbers(pool, ready) ? &pool->registrations.numbers[ready->watch.number] : NULL;
-    /* LIVE-1 relaxed: written under the lock. */
-    if (number != NULL && *number != NULL &&
-        atomic_load_explicit(&(*number)->live, memory_order_relaxed) == 0) {
-        tocsin__registration_detach_locked(pool, *number); /* closed, and its turn has not come */
-    }
     r = pool->driver.ops->attach(pool->driver.backend_state, &ready->watch);
     if (r == -EEXIST && number != NULL && *number == NULL) {
         /*

@@ -527,6 +527,78 @@ static void a_close_elsewhere_comes_before_the_open_that_follows(void **state)
     close_pool(pool);
 }
 
+/*
+ * Sources of a backend's own, which are in no table of numbers: closed and opened anew by another
+ * thread before the pool's next turn, and in the midst of one.
+ */
+struct anew {
+    struct tocsin_driver *driver;
+    struct tocsin_fd_ready *ready; /* to close; then the one that was opened */
+};
+
+static struct anew *in_harvest;
+
+static void open_own(void *arg)
+{
+    struct anew *anew = arg;
+
+    UNIT_CHECK(tocsin_source_ready_open(anew->driver, TOCSIN_SOURCE_OWN, 3, &anew->ready) == 0);
+}
+
+static void close_and_open(void *arg)
+{
+    struct anew *anew = arg;
+
+    UNIT_CHECK(tocsin_fd_ready_close(anew->ready) == 0);
+    open_own(anew);
+}
+
+static void harvest_once(void *fake_state)
+{
+    struct anew *anew = in_harvest;
+
+    (void)fake_state;
+    in_harvest = NULL;
+    if (anew != NULL) {
+        support_elsewhere(close_and_open, anew);
+    }
+}
+
+static void an_own_source_closed_elsewhere_is_detached_before_it_comes_anew(void **state)
+{
+    struct tocsin_pool *pool;
+    struct unit_waker counts = {.refs = 0};
+    struct tocsin_context cx = context_of(&counts);
+    struct anew anew;
+
+    (void)state;
+    unit_memory_init(&memory);
+    unit_fake_init(&fake, UNIT_FAKE_ARMED | TOCSIN_BACKEND_OWN_SOURCES);
+    fake.ops.attach = attach_once;
+    fake.ops.detach = detach_one;
+    fake.ops.harvest = harvest_once;
+    attached_number = -1;
+    pool = unit_fake_pool(&fake, &(struct tocsin_pool_options){.allocator = &memory.allocator});
+    anew = (struct anew){.driver = tocsin_pool_driver(pool)};
+    open_own(&anew);
+    tocsin_pool_turn(pool);
+    assert_int_equal(attached_number, 3);
+
+    support_elsewhere(close_and_open, &anew);
+    tocsin_pool_turn(pool);
+    assert_int_equal(tocsin_fd_ready_poll(anew.ready, TOCSIN_SLOT_READ, TOCSIN_IN, &cx),
+                     TOCSIN_PENDING);
+
+    in_harvest = &anew; /* the turn has taken the inbox by then, and frees after */
+    tocsin_pool_turn(pool);
+    assert_null(in_harvest);
+    assert_int_equal(tocsin_fd_ready_poll(anew.ready, TOCSIN_SLOT_READ, TOCSIN_IN, &cx),
+                     TOCSIN_PENDING);
+    unit_in_turn(pool, close_here, anew.ready);
+    assert_int_equal(attached_number, -1);
+    close_pool(pool);
+}
+
 static void a_backend_without_the_kind_of_source_refuses_it(void **state)
 {
     struct tocsin_pool *pool = open_pool(UNIT_FAKE_EDGE & ~(uint32_t)TOCSIN_BACKEND_SOCKETS);
@@ -564,6 +636,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_put_off_failure_comes_with_the_first_poll),
     cmocka_unit_test(opened_and_closed_elsewhere_before_a_turn_is_never_attached),
     cmocka_unit_test(a_close_elsewhere_comes_before_the_open_that_follows),
+    cmocka_unit_test(an_own_source_closed_elsewhere_is_detached_before_it_comes_anew),
     cmocka_unit_test(a_backend_without_the_kind_of_source_refuses_it),
 };
 
