@@ -70,7 +70,7 @@ class Runner:
             raise Failure(f"{' '.join(command)}: {ran.returncode}\n{ran.stderr}")
         printed = json.loads(ran.stdout)
         name = variant.label.split(":")[0]
-        self.versions.setdefault(name if name.startswith("libuv at") else variant.library,
+        self.versions.setdefault(name if name.startswith("libuv at") else variant.peer,
                                  printed["library"])
         return printed
 
@@ -107,10 +107,10 @@ class Runner:
     def variants(self, cell):
         for variant in cell.variants:
             if not self.exists(variant):
-                self.left_out.setdefault(variant.library, "not built: not installed")
+                self.left_out.setdefault(variant.peer, "not built: not installed")
                 continue
             yield variant
-            if variant.library == "libuv" and self.libuv:
+            if variant.peer == "libuv" and self.libuv:
                 yield type(variant)(**{**vars(variant), "label": variant.label.replace(
                     "libuv", f"libuv at {self.libuv}", 1)})
 
@@ -135,7 +135,7 @@ class Runner:
             if strace and cell.traced and variant.calls:
                 each, whole = self.calls(cell, variant)
             samples = found[variant.label]
-            rows.append({"label": variant.label, "library": variant.library,
+            rows.append({"label": variant.label, "library": variant.peer,
                          "again": variant.again,
                          "figures": [self.figure(cell, printed) for printed in samples],
                          "samples": samples, "calls_each": each, "calls": whole})

@@ -25,7 +25,7 @@ class Variant:
     calls: bool = True  # count its system calls
 
     @property
-    def library(self):
+    def peer(self):
         return self.program.split("_")[1]
 
 

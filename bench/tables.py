@@ -100,7 +100,7 @@ def machine_lines(results):
              f"- {results['rounds']} rounds; load at the start: {machine['load']:.1f}"]
     lines += [f"- left out: {what}: {why}" for what, why in sorted(results["left_out"].items())]
     if not machine["strace"]:
-        lines.append("- left out: the column of system calls: strace is not installed")
+        lines.append("- left out: the column of system calls: no strace")
     return "\n".join(lines) + "\n"
 
 
