@@ -279,7 +279,7 @@ static int mount_any(const struct way *way, struct tocsin__vpoll_why *out_why)
 /* Give the root back, unless its number is somebody else's by now. */
 static void unmount(void)
 {
-    uint64_t number;
+    uint64_t number = 0;
 
     if (fuse.is_mounted && filesystem_of(fuse.mount.root, &number) == 0 && is_remembered(number)) {
         close(fuse.mount.root);

@@ -219,6 +219,30 @@ static void poll_with_zero_waits_for_what_was_armed(struct conform *t)
     conform_pool_close(t, pool);
 }
 
+/*
+ * Deadlines lie a little behind a full millisecond, so that a wait that is rounded up to the next
+ * one is late by nearly one each time.  One in time is enough: the machine may be busy.
+ */
+static void sleep_ends_between_two_milliseconds(struct conform *t)
+{
+    struct tocsin_pool *pool = conform_pool(t);
+    uint64_t earliest_ns = TOCSIN_NEVER_NS;
+
+    for (unsigned i = 0; i < 500 && earliest_ns >= MS_NS / 2; i++) {
+        uint64_t deadline_ns = (tocsin_pool_now_ns(pool) / MS_NS + 2) * MS_NS + MS_NS / 10;
+        struct sleeper sleeper;
+
+        sleeper_spawn(t, pool, &sleeper, deadline_ns);
+        CHECK_EQ(t, tocsin_pool_run(pool), 0);
+        CHECK(t, sleeper.woke_ns >= deadline_ns);
+        earliest_ns = sleeper.woke_ns - deadline_ns < earliest_ns ? sleeper.woke_ns - deadline_ns
+                                                                  : earliest_ns;
+        tocsin_task_unref(&sleeper.task.task);
+    }
+    CHECK(t, earliest_ns < MS_NS / 2);
+    conform_pool_close(t, pool);
+}
+
 static void never_called(struct tocsin_timer *timer, uint64_t missed, void *arg)
 {
     (void)timer;
@@ -245,6 +269,9 @@ static void poll_of_a_callback_timer_is_refused(struct conform *t)
 CONFORM_CASES(
     sleep,
     CASE(sleep_ends_at_its_deadline, "T1", "A task sleeps until its deadline, in two polls.", 0),
+    CASE(sleep_ends_between_two_milliseconds, "T1",
+         "A sleep ends within microseconds of its deadline, not at the next millisecond.",
+         TOCSIN_BACKEND_FINE_DEADLINE),
     CASE(sleep_until_the_past_is_over, "6", "A deadline that has passed takes no wait.", 0),
     CASE(sleeper_polled_early_sleeps_on, "6", "Spurious polls do not end a sleep.", 0),
     CASE(sleep_is_shortened_by_another_thread, "T3",

@@ -92,6 +92,57 @@ static void a_condition_wakes_who_waits(void **state)
     tocsin__mutex_deinit(&turns.lock);
 }
 
+enum {
+    WAITERS = 3,
+};
+
+struct crowd {
+    struct tocsin__mutex lock;
+    struct tocsin__cond cond;
+    struct tocsin__cond all_wait;
+    unsigned waiting; /* guarded by lock, and so the next */
+    bool over;
+};
+
+static void wait_in_the_crowd(void *arg)
+{
+    struct crowd *crowd = arg;
+
+    tocsin__mutex_lock(&crowd->lock);
+    if (++crowd->waiting == WAITERS) {
+        tocsin__cond_signal(&crowd->all_wait);
+    }
+    while (!crowd->over) {
+        tocsin__cond_wait(&crowd->cond, &crowd->lock);
+    }
+    tocsin__mutex_unlock(&crowd->lock);
+}
+
+static void a_broadcast_wakes_all_who_wait(void **state)
+{
+    struct crowd crowd = {.lock = TOCSIN__MUTEX_INITIALIZER};
+    struct support_thread threads[WAITERS];
+
+    (void)state;
+    assert_int_equal(tocsin__cond_init(&crowd.cond), 0);
+    assert_int_equal(tocsin__cond_init(&crowd.all_wait), 0);
+    for (unsigned i = 0; i < WAITERS; i++) {
+        support_thread_start(&threads[i], i, wait_in_the_crowd, &crowd);
+    }
+    tocsin__mutex_lock(&crowd.lock);
+    while (crowd.waiting < WAITERS) {
+        tocsin__cond_wait(&crowd.all_wait, &crowd.lock);
+    }
+    crowd.over = true;
+    tocsin__cond_broadcast(&crowd.cond);
+    tocsin__mutex_unlock(&crowd.lock);
+    for (unsigned i = 0; i < WAITERS; i++) {
+        support_thread_join(&threads[i]); /* or one of them waits for ever */
+    }
+    tocsin__cond_deinit(&crowd.all_wait);
+    tocsin__cond_deinit(&crowd.cond);
+}
+
 /* What a thread that was started says of itself. */
 struct told {
     uintptr_t id;
@@ -195,6 +246,7 @@ static void timer_slack_is_set_and_told(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_lock_keeps_others_out),
     cmocka_unit_test(a_condition_wakes_who_waits),
+    cmocka_unit_test(a_broadcast_wakes_all_who_wait),
     cmocka_unit_test(threads_differ_and_are_joined),
     cmocka_unit_test(only_processors_that_may_be_used_count),
     cmocka_unit_test(the_fork_mark_reads_0_in_children),
