@@ -293,11 +293,11 @@ static void running_allocates_nothing(struct conform *t)
     conform_fail_alloc(t, 0, false);
     CHECK_EQ(t, conform_read(&t->allocations), allocations);
     CHECK(t, worker.fired > 0);
-    CHECK_GONE(t, &worker.task);
     tocsin_timer_deinit(&worker.timer);
     tocsin_timer_deinit(&worker.callback);
     CHECK_EQ(t, tocsin_fd_ready_close(worker.ready), 0);
     conform_pool_close(t, pool);
+    CHECK_GONE(t, &worker.task); /* the last event may not have come: the slot then has its waker */
     conform_source_close(t, &worker.source);
 }
 
