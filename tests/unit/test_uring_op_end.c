@@ -10,6 +10,14 @@
 /* ---- The end ---------------------------------------------------------------------------------
  */
 
+/* The pool has closed, and its ops were dropped. */
+static void check_all_given_back(struct life *fixture)
+{
+    assert_int_equal(unit_load(&fixture->uring.memory.live), 0);
+    close(fixture->fds[0]);
+    close(fixture->fds[1]);
+}
+
 static void closing_gives_back_what_is_in_flight(void **state)
 {
     struct life fixture;
@@ -29,9 +37,7 @@ static void closing_gives_back_what_is_in_flight(void **state)
     tocsin_uring_drop(&fixture.second.op);
     life_check_counts(&fixture.op, 1, 0, 1);
     life_check_counts(&fixture.second, 1, 0, 1);
-    assert_int_equal(unit_load(&fixture.uring.memory.live), 0);
-    close(fixture.fds[0]);
-    close(fixture.fds[1]);
+    check_all_given_back(&fixture);
 }
 
 static void submit_from_ending_hook(struct unit_op *op)
@@ -74,9 +80,7 @@ static void what_arrives_at_the_end_is_cancelled(void **state)
     life_check_counts(&fixture.op, 1, 0, 0);
     assert_int_equal(fixture.op.result, -ECANCELED);
     tocsin_uring_drop(&fixture.op.op);
-    assert_int_equal(unit_load(&fixture.uring.memory.live), 0);
-    close(fixture.fds[0]);
-    close(fixture.fds[1]);
+    check_all_given_back(&fixture);
 }
 
 static void drop_after_the_queue(struct unit_op *op)
@@ -120,9 +124,7 @@ static void an_orphan_is_released_by_its_drop(void **state)
     life_check_counts(&fixture.op, 1, 0, 0);
     life_other_end(&orphaner);
     life_check_counts(&fixture.op, 1, 0, 1);
-    assert_int_equal(unit_load(&fixture.uring.memory.live), 0);
-    close(fixture.fds[0]);
-    close(fixture.fds[1]);
+    check_all_given_back(&fixture);
 }
 
 /* The cancel has promised a message, then the queue closes; the drop had relied on it. */
@@ -141,9 +143,7 @@ static void a_drop_that_relied_on_a_refused_cancel_is_released(void **state)
     tocsin_uring_drop(&fixture.op.op);
     life_other_end(&other);
     life_check_counts(&fixture.op, 1, 0, 1);
-    assert_int_equal(unit_load(&fixture.uring.memory.live), 0);
-    close(fixture.fds[0]);
-    close(fixture.fds[1]);
+    check_all_given_back(&fixture);
 }
 
 /* A submission that found the ring, and then the pool closes. */
@@ -166,9 +166,7 @@ static void a_submission_that_races_with_the_end_is_refused(void **state)
     life_check_counts(&fixture.op, 0, 0, 0);
     tocsin_uring_drop(&fixture.op.op);
     life_check_counts(&fixture.op, 0, 0, 1);
-    assert_int_equal(unit_load(&fixture.uring.memory.live), 0);
-    close(fixture.fds[0]);
-    close(fixture.fds[1]);
+    check_all_given_back(&fixture);
 }
 
 /* ---- With a time limit -----------------------------------------------------------------------
@@ -281,9 +279,7 @@ static void what_comes_back_in_time_is_not_lost(void **state)
     life_check_counts(&fixture.op, 1, 0, 0);
     assert_int_equal(fixture.op.result, -ECANCELED);
     tocsin_uring_drop(&fixture.op.op);
-    assert_int_equal(unit_load(&fixture.uring.memory.live), 0);
-    close(fixture.fds[0]);
-    close(fixture.fds[1]);
+    check_all_given_back(&fixture);
 }
 
 /* ---- Memory ----------------------------------------------------------------------------------
